@@ -1,0 +1,24 @@
+// Convolution on the CPU: the three directions, each served by the algorithm that the plan chose.
+// Data types are the problem's; float16 and bfloat16 accumulate in float32. Throws std::bad_alloc.
+#pragma once
+#include "../problem/conv_problem.h"
+#include "parallel.h"
+
+namespace cnnkern::cpu {
+
+// y of problem.output from x of problem.input; bias (K values, contiguous) may be null.
+void conv_forward(const ConvProblem&, Algorithm, const View& x, const View& w, const void* bias,
+                  const View& y, const ParallelFor&);
+// dx of problem.input from dy of problem.output; bias (C values) and problem.relu serve the
+// transposed convolution, whose forward this is.
+void conv_input_grad(const ConvProblem&, Algorithm, const View& dy, const View& w, const void* bias,
+                     const View& dx, const ParallelFor&);
+// dw and, where db is not null, the sums of dy over each channel (K values, contiguous).
+void conv_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x, const View& dw,
+                      void* db, const ParallelFor&);
+
+// What the calls above allocate beside their outputs, at most, on this many threads; independent
+// of the batch. The plan prints it.
+int64_t conv_workspace_bytes(const ConvProblem&, Direction, Algorithm, int64_t threads);
+
+}  // namespace cnnkern::cpu
