@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "prologue.h"
+#if defined(__x86_64__)
+#define CNNKERN_ISA avx512
+#define CNNKERN_WIDTH 64
+#define CNNKERN_REGISTERS 32
+#define CNNKERN_AVX512
+CNNKERN_TARGET_BEGIN("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#include "all_kernels.h"
+CNNKERN_TARGET_END
+#endif
