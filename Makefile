@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Each target does all the set-up it needs; a second call does again only what changed.
-# PYTHON names the interpreter for .venv, MAX_JOBS the number of compilers at once.
+# PYTHON names the interpreter of .venv, MAX_JOBS how many compilers run at once, ARGS what demo or
+# pytest get: make demo ARGS="--epochs 3".
 PYTHON ?= python3
 MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export MAX_JOBS
@@ -8,8 +9,9 @@ export MAX_JOBS
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
-.PHONY: demo build test lint check-cpp pytest format clean
+.PHONY: build demo test lint check-cpp format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -22,6 +24,45 @@ build: $(READY)
 
 demo: build
 	@$(BIN)/python -m cnnkern demo $(ARGS)
+
+# pytest comes last, so that its summary closes the output.
+test: lint check-cpp
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: build
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/clang-format --dry-run -Werror $(CPP)
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/clang-format -i $(CPP)
+
+# The kernels without torch, under AddressSanitizer and UBSan, once for each instruction set that
+# this machine has.
+CHECK := build/check
+CHECK_CXXFLAGS := -std=c++17 -O1 -g1 -Wall -Wno-psabi -Wno-unknown-pragmas -ffp-contract=fast \
+  -fsanitize=address,undefined -fno-sanitize-recover=all -MMD -MP
+CHECK_SOURCES := $(wildcard csrc/cpu/*.cpp csrc/problem/*.cpp csrc/plan/*.cpp)
+CHECK_OBJECTS := $(CHECK_SOURCES:%.cpp=$(CHECK)/%.o)
+CHECK_PROGRAMS := $(patsubst tests/cpp/%.cpp,$(CHECK)/%,$(wildcard tests/cpp/*.cpp))
+
+check-cpp:
+	@$(MAKE) --no-print-directory -j$(MAX_JOBS) $(CHECK_PROGRAMS)
+	@tools/run_checks.sh $(CHECK_PROGRAMS)
+
+$(CHECK)/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "sanitizers: $<"
+	@$(CXX) $(CHECK_CXXFLAGS) -c $< -o $@
+
+$(CHECK)/%: $(CHECK)/tests/cpp/%.o $(CHECK_OBJECTS)
+	@$(CXX) $(CHECK_CXXFLAGS) $^ -o $@
+
+.PRECIOUS: $(CHECK)/%.o
+-include $(shell find $(CHECK) -name '*.d' 2>/dev/null)
 
 clean:
 	rm -rf build cnnkern/_C*.so
