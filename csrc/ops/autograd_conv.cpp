@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Derivatives of the convolutions, of any order, reverse and forward. Without bias and ReLU each is
+// a bilinear map of two tensors, and one Node serves all three:
+//   conv(x, w):          d x = input_grad(g, w)   d w = weight_grad(g, x)
+//   input_grad(dy, w):   d dy = conv(g, w)        d w = weight_grad(dy, g)
+//   weight_grad(dy, x):  d dy = conv(x, g)        d x = input_grad(dy, g)
+// A fused ReLU differentiates from its output, so that nothing else is saved for it.
+#include <ATen/ops/add.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/threshold_backward.h>
+#include <torch/library.h>
+
+#include "node.h"
+
+namespace cnnkern::ops {
+namespace {
+
+enum class Kind { conv, input_grad, weight_grad };
+
+// Sums everything but the channels: the gradient of a bias.
+Tensor channel_sum(const Tensor& t) {
+  std::vector<int64_t> axes{0};
+  for (int64_t axis = 2; axis < t.dim(); ++axis) axes.push_back(axis);
+  return at::sum(t, axes);
+}
+
+// One value a channel, in the shape of t.
+Tensor expand_channels(const Tensor& values, SymInts shape) {
+  std::vector<c10::SymInt> column(shape.size(), 1);
+  column[1] = shape[1];
+  return values.view_symint(column).expand_symint(shape);
+}
+
+struct StoredGeometry {
+  std::vector<c10::SymInt> stride, padding, dilation;
+  c10::SymInt groups;
+  std::string algorithm;
+
+  explicit StoredGeometry(const ConvGeometry& g)
+      : stride(g.stride.vec()),
+        padding(g.padding.vec()),
+        dilation(g.dilation.vec()),
+        groups(g.groups),
+        algorithm(g.algorithm) {}
+  operator ConvGeometry() const { return {stride, padding, dilation, groups, algorithm}; }
+};
+
+struct ConvBackward final : Node {
+  Kind kind;
+  bool relu;
+  StoredGeometry geometry;
+  SavedVariable a, b, output;  // output: of a fused ReLU
+  std::vector<c10::SymInt> a_size, b_size;
+
+  ConvBackward(Kind kind, bool relu, const ConvGeometry& geometry)
+      : kind(kind), relu(relu), geometry(geometry) {}
+
+  std::string name() const override {
+    return kind == Kind::conv         ? "CnnkernConvBackward"
+           : kind == Kind::input_grad ? "CnnkernConvInputGradBackward"
+                                      : "CnnkernConvWeightGradBackward";
+  }
+  void release_variables() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    a.reset_data();
+    b.reset_data();
+    output.reset_data();
+  }
+  variable_list apply(variable_list&& grads) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return kind == Kind::weight_grad ? backward_of_weight_grad(grads[0], grads[1])
+                                     : backward_of_map(grads[0]);
+  }
+
+  variable_list backward_of_map(const Tensor& incoming) {
+    variable_list result(3);
+    if (!incoming.defined()) return result;
+    const Tensor g = relu ? at::threshold_backward(incoming, output.unpack(), 0) : incoming;
+    const bool bias = task_should_compute_output(2);
+    if (task_should_compute_output(0)) {
+      const Tensor weight = b.unpack();
+      result[0] = kind == Kind::conv
+                      ? call_conv_input_grad(g, weight, {}, a_size, false, geometry)
+                      : call_conv(g, weight, {}, false, geometry);
+    }
+    if (task_should_compute_output(1)) {
+      const Tensor input = a.unpack();
+      if (kind == Kind::conv)
+        std::tie(result[1], result[2]) =
+            call_conv_weight_grad(g, input, b_size, bias, geometry);
+      else
+        result[1] = std::get<0>(call_conv_weight_grad(input, g, b_size, false, geometry));
+    }
+    if (!bias)
+      result[2] = Tensor();
+    else if (!result[2].defined())
+      result[2] = channel_sum(g);
+    return result;
+  }
+
+  variable_list backward_of_weight_grad(const Tensor& g, const Tensor& g_bias) {
+    variable_list result(2);
+    if (task_should_compute_output(0)) {
+      if (g.defined())  // the bias gradient's own gradient adds to each channel, as a bias does
+        result[0] = call_conv(b.unpack(), g, g_bias.defined() ? OptionalTensor(g_bias) : std::nullopt,
+                              false, geometry);
+      else if (g_bias.defined())
+        result[0] = expand_channels(g_bias, a_size);
+    }
+    if (task_should_compute_output(1) && g.defined())
+      result[1] = call_conv_input_grad(a.unpack(), g, {}, b_size, false, geometry);
+    return result;
+  }
+};
+
+// Each of a and b is saved for the gradient of the other.
+NodePtr record(Kind kind, const Tensor& a, const Tensor& b, const Tensor& bias, bool relu,
+               const ConvGeometry& geometry) {
+  if (!torch::autograd::compute_requires_grad(a, b, bias)) return {};
+  auto* node = new ConvBackward(kind, relu, geometry);
+  NodePtr owner = own(node);
+  if (kind == Kind::weight_grad)
+    node->set_next_edges(torch::autograd::collect_next_edges(a, b));
+  else
+    node->set_next_edges(torch::autograd::collect_next_edges(a, b, bias));
+  const bool of_a = node->should_compute_output(0), of_b = node->should_compute_output(1);
+  if (of_a) node->b = SavedVariable(b, false);
+  if (of_b) node->a = SavedVariable(a, false);
+  if (of_a || kind == Kind::weight_grad) node->a_size = a.sym_sizes().vec();
+  if (of_b) node->b_size = b.sym_sizes().vec();
+  return owner;
+}
+
+// The map itself, below autograd; its history; its tangent.
+Tensor differentiable_map(Kind kind, const Tensor& a, const Tensor& b, const OptionalTensor& bias,
+                          SymInts input_size, bool relu, const ConvGeometry& geometry) {
+  const auto map = [&](const Tensor& u, const Tensor& v, const OptionalTensor& w, bool with_relu) {
+    return kind == Kind::conv
+               ? call_conv(u, v, w, with_relu, geometry)
+               : call_conv_input_grad(u, v, w, input_size, with_relu, geometry);
+  };
+  const Tensor bias_or_none = bias.value_or(Tensor());
+  const NodePtr owner = record(kind, a, b, bias_or_none, relu, geometry);
+  Tensor y, y_alias;
+  {
+    const at::AutoDispatchBelowAutograd below;
+    y = map(a, b, bias, relu);
+    // An alias: a Node that held its own output would never be freed.
+    if (relu && owner) y_alias = y.detach();
+  }
+  if (owner) {
+    if (relu) static_cast<ConvBackward*>(owner.get())->output = SavedVariable(y_alias, false);
+    torch::autograd::set_history(y, owner);
+  }
+  const bool bias_moves = has_tangent(bias_or_none);
+  if (has_tangent(a) || has_tangent(b) || bias_moves) {
+    const OptionalTensor bias_tangent =
+        bias_moves ? OptionalTensor(tangent(bias_or_none)) : std::nullopt;
+    Tensor t;
+    if (has_tangent(a)) t = map(tangent(a), primal(b), bias_tangent, false);
+    if (has_tangent(b)) {
+      const Tensor u = map(primal(a), tangent(b), t.defined() ? std::nullopt : bias_tangent, false);
+      t = t.defined() ? at::add(t, u) : u;
+    }
+    if (!t.defined()) t = expand_channels(*bias_tangent, y.sym_sizes()).contiguous();
+    if (relu) t = at::threshold_backward(t, primal(y), 0);
+    set_tangent(y, t);
+  }
+  return y;
+}
+
+Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, SymInts stride,
+            SymInts padding, SymInts dilation, c10::SymInt groups, bool relu,
+            std::string_view algorithm) {
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  return differentiable_map(Kind::conv, input, weight, bias, {}, relu, geometry);
+}
+
+Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const OptionalTensor& bias,
+                       SymInts input_size, SymInts stride, SymInts padding, SymInts dilation,
+                       c10::SymInt groups, bool relu, std::string_view algorithm) {
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  return differentiable_map(Kind::input_grad, grad_output, weight, bias, input_size, relu, geometry);
+}
+
+std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Tensor& input,
+                                            SymInts weight_size, SymInts stride, SymInts padding,
+                                            SymInts dilation, c10::SymInt groups, bool bias_grad,
+                                            std::string_view algorithm) {
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  const NodePtr owner = record(Kind::weight_grad, grad_output, input, {}, false, geometry);
+  std::tuple<Tensor, Tensor> result;
+  {
+    const at::AutoDispatchBelowAutograd below;
+    result = call_conv_weight_grad(grad_output, input, weight_size, bias_grad, geometry);
+  }
+  auto& [dw, db] = result;
+  if (owner) {
+    torch::autograd::set_history(dw, owner);
+    torch::autograd::set_history(db, owner);
+  }
+  const bool of_grad = has_tangent(grad_output), of_input = has_tangent(input);
+  if (of_grad) {
+    const auto [t, t_bias] =
+        call_conv_weight_grad(tangent(grad_output), primal(input), weight_size, bias_grad, geometry);
+    if (bias_grad) set_tangent(db, t_bias);
+    if (!of_input) set_tangent(dw, t);
+    if (of_input) {
+      const Tensor u = std::get<0>(call_conv_weight_grad(primal(grad_output), tangent(input),
+                                                         weight_size, false, geometry));
+      set_tangent(dw, at::add(t, u));
+    }
+  } else if (of_input) {
+    set_tangent(dw, std::get<0>(call_conv_weight_grad(primal(grad_output), tangent(input),
+                                                      weight_size, false, geometry)));
+  }
+  return result;
+}
+
+TORCH_LIBRARY_IMPL(cnnkern, Autograd, m) {
+  m.impl("conv", conv);
+  m.impl("conv_input_grad", conv_input_grad);
+  m.impl("conv_weight_grad", conv_weight_grad);
+}
+
+}  // namespace
+}  // namespace cnnkern::ops

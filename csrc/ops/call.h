@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The operators as C++ functions that go through torch's dispatcher.
+#pragma once
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <string_view>
+
+#include "arguments.h"
+
+namespace cnnkern::ops {
+
+using SymInts = c10::SymIntArrayRef;
+
+// Views of what the caller holds; a Node keeps a copy.
+struct ConvGeometry {
+  SymInts stride, padding, dilation;
+  c10::SymInt groups;
+  std::string_view algorithm;
+};
+struct PoolGeometry {
+  SymInts kernel, stride, padding, dilation;
+  bool ceil_mode, count_include_pad = false;
+  c10::SymInt divisor = 0;
+};
+
+template <class Signature>
+c10::TypedOperatorHandle<Signature> find_operator(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+inline Tensor call_conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                        bool relu, const ConvGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, SymInts, SymInts,
+                           SymInts, c10::SymInt, bool, std::string_view)>("cnnkern::conv");
+  return op.call(input, weight, bias, g.stride, g.padding, g.dilation, g.groups, relu, g.algorithm);
+}
+inline Tensor call_conv_input_grad(const Tensor& grad_output, const Tensor& weight,
+                                   const OptionalTensor& bias, SymInts input_size, bool relu,
+                                   const ConvGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, SymInts, SymInts,
+                           SymInts, SymInts, c10::SymInt, bool, std::string_view)>(
+          "cnnkern::conv_input_grad");
+  return op.call(grad_output, weight, bias, input_size, g.stride, g.padding, g.dilation, g.groups,
+                 relu, g.algorithm);
+}
+inline std::tuple<Tensor, Tensor> call_conv_weight_grad(const Tensor& grad_output,
+                                                        const Tensor& input, SymInts weight_size,
+                                                        bool bias_grad, const ConvGeometry& g) {
+  static const auto op =
+      find_operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, SymInts, SymInts,
+                                               SymInts, SymInts, c10::SymInt, bool,
+                                               std::string_view)>("cnnkern::conv_weight_grad");
+  return op.call(grad_output, input, weight_size, g.stride, g.padding, g.dilation, g.groups,
+                 bias_grad, g.algorithm);
+}
+
+inline std::tuple<Tensor, Tensor> call_max_pool(const Tensor& input, bool return_argmax,
+                                                const PoolGeometry& g) {
+  static const auto op =
+      find_operator<std::tuple<Tensor, Tensor>(const Tensor&, SymInts, SymInts, SymInts, SymInts,
+                                               bool, bool)>("cnnkern::max_pool");
+  return op.call(input, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode, return_argmax);
+}
+inline Tensor call_max_pool_grad(const Tensor& grad_output, const Tensor& argmax,
+                                 SymInts input_size, const PoolGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts,
+                           SymInts, bool)>("cnnkern::max_pool_grad");
+  return op.call(grad_output, argmax, input_size, g.kernel, g.stride, g.padding, g.dilation,
+                 g.ceil_mode);
+}
+inline Tensor call_max_pool_gather(const Tensor& input, const Tensor& argmax,
+                                   const PoolGeometry& g) {
+  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts,
+                                              SymInts, SymInts, bool)>("cnnkern::max_pool_gather");
+  return op.call(input, argmax, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode);
+}
+inline Tensor call_avg_pool(const Tensor& input, const PoolGeometry& g) {
+  static const auto op = find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, bool, bool,
+                                              c10::SymInt)>("cnnkern::avg_pool");
+  return op.call(input, g.kernel, g.stride, g.padding, g.ceil_mode, g.count_include_pad, g.divisor);
+}
+inline Tensor call_avg_pool_grad(const Tensor& grad_output, SymInts input_size,
+                                 const PoolGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool,
+                           c10::SymInt)>("cnnkern::avg_pool_grad");
+  return op.call(grad_output, input_size, g.kernel, g.stride, g.padding, g.ceil_mode,
+                 g.count_include_pad, g.divisor);
+}
+
+}  // namespace cnnkern::ops

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The CUDA key of a build without CUDA kernels: a sentence that says so, instead of a dispatcher's.
+#include <torch/library.h>
+
+namespace cnnkern::ops {
+namespace {
+
+void refuse(const c10::OperatorHandle& op, torch::jit::Stack*) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      false, op.operator_name().name, ": expected CPU tensors, got CUDA tensors; this build of ",
+      "cnnkern has no CUDA kernels: move the tensors with .cpu(), or keep torch's own layer there");
+}
+
+TORCH_LIBRARY_IMPL(cnnkern, CUDA, m) {
+  for (const char* name :
+       {"conv", "conv_input_grad", "conv_weight_grad", "max_pool", "max_pool_grad",
+        "max_pool_gather", "max_pool_indices", "avg_pool", "avg_pool_grad"})
+    m.impl(name, torch::CppFunction::makeFromBoxedFunction<&refuse>());
+}
+
+}  // namespace
+}  // namespace cnnkern::ops

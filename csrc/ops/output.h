@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Allocation of results, and how the torch-free drivers see tensors and threads.
+#pragma once
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include <new>
+
+#include "../cpu/parallel.h"
+
+namespace cnnkern::ops {
+
+// Above 32 MiB glibc maps fresh pages for every allocation, and the faults cost more than most
+// convolutions. Huge pages, where the system grants them on request, are 512 times fewer. Below
+// that size pages are kept between calls, and asking would make it slower.
+inline at::Tensor allocate(at::IntArrayRef size, const at::TensorOptions& options,
+                           at::MemoryFormat format) {
+  at::Tensor y = at::empty(size, options.memory_format(format));
+#if defined(MADV_HUGEPAGE)
+  constexpr size_t kFreshPages = size_t(32) << 20, kHugePage = size_t(2) << 20;
+  if (y.nbytes() >= kFreshPages) {
+    const auto at = reinterpret_cast<uintptr_t>(y.mutable_data_ptr());
+    const uintptr_t begin = (at + kHugePage - 1) / kHugePage * kHugePage;
+    const uintptr_t end = (at + y.nbytes()) / kHugePage * kHugePage;
+    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  }
+#endif
+  return y;
+}
+
+// Leading spatial axes that a tensor of lower rank lacks have size 1: their stride is never used.
+inline cpu::View view_of(const at::Tensor& t) {
+  cpu::View view{const_cast<void*>(t.const_data_ptr()), {t.stride(0), t.stride(1), 0, 0, 0}};
+  for (int64_t axis = 2; axis < t.dim(); ++axis)
+    view.stride[5 - t.dim() + axis] = t.stride(axis);
+  return view;
+}
+
+inline void parallel(int64_t tasks, const cpu::Body& body) {
+  at::parallel_for(0, tasks, /*grain_size=*/1, body);
+}
+inline const cpu::ParallelFor& parallel_for() {
+  static const cpu::ParallelFor run = parallel;
+  return run;
+}
+
+// Runs a driver; too little memory for its workspace becomes an error that says what helps.
+template <class F>
+void run(const char* op, const F& driver) {
+  try {
+    driver();
+  } catch (const std::bad_alloc&) {
+    TORCH_CHECK_WITH(OutOfMemoryError, false, op, ": not enough memory for the workspace; ",
+                     "cnnkern.explain names its size, and algorithm=\"direct\" needs the least");
+  }
+}
+
+}  // namespace cnnkern::ops

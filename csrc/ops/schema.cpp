@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every operator's schema. Tensors are batched; stride, dilation and kernel_size hold one value an
+// axis, padding two: (before, after). algorithm is "auto" or a name that must serve.
+#include <torch/library.h>
+
+TORCH_LIBRARY(cnnkern, m) {
+  // Each of the three convolutions is bilinear, and the derivatives of each are the other two.
+  m.def(
+      "conv(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, SymInt groups, bool relu, str algorithm) -> Tensor");
+  m.def(
+      "conv_input_grad(Tensor grad_output, Tensor weight, Tensor? bias, SymInt[] input_size, "
+      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, bool relu, "
+      "str algorithm) -> Tensor");
+  // The second result has size 0 unless bias_grad.
+  m.def(
+      "conv_weight_grad(Tensor grad_output, Tensor input, SymInt[] weight_size, SymInt[] stride, "
+      "SymInt[] padding, SymInt[] dilation, SymInt groups, bool bias_grad, str algorithm) -> "
+      "(Tensor, Tensor)");
+
+  // The second result, of size 0 unless return_argmax, holds the winning tap of each window.
+  m.def(
+      "max_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, bool ceil_mode, bool return_argmax) -> (Tensor, Tensor)");
+  m.def(
+      "max_pool_grad(Tensor grad_output, Tensor argmax, SymInt[] input_size, "
+      "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, "
+      "bool ceil_mode) -> Tensor");
+  m.def(
+      "max_pool_gather(Tensor input, Tensor argmax, SymInt[] kernel_size, SymInt[] stride, "
+      "SymInt[] padding, SymInt[] dilation, bool ceil_mode) -> Tensor");
+  m.def(
+      "max_pool_indices(Tensor argmax, SymInt[] input_size, SymInt[] kernel_size, "
+      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode) -> Tensor");
+  // A divisor of 0 means: the number of taps.
+  m.def(
+      "avg_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
+      "bool ceil_mode, bool count_include_pad, SymInt divisor) -> Tensor");
+  m.def(
+      "avg_pool_grad(Tensor grad_output, SymInt[] input_size, SymInt[] kernel_size, "
+      "SymInt[] stride, SymInt[] padding, bool ceil_mode, bool count_include_pad, "
+      "SymInt divisor) -> Tensor");
+}
