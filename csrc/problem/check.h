@@ -3,6 +3,7 @@
 // kernels alike. Each condition is written once, beside its sentence.
 #pragma once
 #include "check_conv.h"
+#include "check_conv_transpose.h"
 #include "check_pool.h"
 #include "conv_problem.h"
 #include "pool_problem.h"

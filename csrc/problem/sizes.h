@@ -78,4 +78,14 @@ I conv_transpose_output_size(I input, I kernel, I stride, I pad_before, I pad_af
                            detail::extent(kernel, dilation) + W(output_padding));
 }
 
+// How much padding makes ceil(input / stride) outputs, before and after together; the odd one goes
+// after.
+template <class I>
+I same_padding(I input, I kernel, I stride, I dilation) {
+  using W = detail::Wide<I>;
+  const W last = detail::floor_divide(W(W(input) + W(stride) - W(1)), W(stride)) - W(1);
+  const W total = last * W(stride) + detail::extent(kernel, dilation) - W(input);
+  return total > W(0) ? detail::narrow<I>(total) : I(0);
+}
+
 }  // namespace cnnkern
