@@ -102,14 +102,6 @@ void check_same(const char* op, const char* name, const std::vector<I>& got,
 
 }  // namespace detail
 
-// `channels` of the result: K forward, C where a transposed convolution adds it.
-template <class I>
-void check_bias(const char* op, const std::vector<I>& bias, const I& channels) {
-  if (bias.size() == 1 && bias[0] == channels) return;
-  fail(op, "expected bias of shape (", channels, ",), one value an output channel, got ",
-       Tuple{bias});
-}
-
 // (n, k, ...), after every check.
 template <class I>
 std::vector<I> conv_output_shape(const ConvArguments<I>& a) {

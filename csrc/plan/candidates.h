@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An algorithm as the plan sees it: when it does not serve, with the reason, and what it costs.
+#pragma once
+#include <string>
+
+#include "../problem/conv_problem.h"
+#include "../problem/pool_problem.h"
+#include "cost.h"
+
+namespace cnnkern {
+
+// Directions here are those of the convolution, also for transposed problems.
+struct ConvCandidate {
+  Algorithm algorithm;
+  std::string (*refuse)(const ConvProblem&, Direction);  // empty: it serves
+  Cost (*cost)(const ConvProblem&, Direction, const DeviceTraits&);
+  int64_t (*workspace)(const ConvProblem&, Direction, const DeviceTraits&);
+};
+
+struct PoolCandidate {
+  const char* name;
+  Cost (*cost)(const PoolProblem&, Direction, const DeviceTraits&);
+};
+
+extern const ConvCandidate conv_direct, conv_depthwise, conv_im2col;
+extern const PoolCandidate max_pool, avg_pool;
+
+}  // namespace cnnkern

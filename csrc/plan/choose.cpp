@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The choice of plan.h, remembered: a repeated problem costs less than the operator's own checks.
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "../problem/names.h"
+#include "../problem/text.h"
+#include "plan.h"
+
+namespace cnnkern {
+
+namespace {
+
+constexpr size_t kKeySize = 35;
+using Key = std::array<int64_t, kKeySize>;
+
+Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algorithm>& named) {
+  Key key{g.rank,
+          g.n,
+          g.c,
+          g.k,
+          g.groups,
+          static_cast<int64_t>(g.dtype),
+          static_cast<int64_t>(g.format),
+          g.bias,
+          g.relu,
+          g.transposed,
+          static_cast<int64_t>(direction),
+          named ? static_cast<int64_t>(*named) : -1};
+  size_t next = 12;
+  for (const Extent* extent :
+       {&g.input, &g.kernel, &g.stride, &g.pad_before, &g.pad_after, &g.dilation, &g.output}) {
+    for (int64_t value : *extent) key[next++] = value;
+  }
+  return key;
+}
+
+// A polynomial whose products do not wait for each other.
+struct Hash {
+  size_t operator()(const Key& key) const {
+    constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;
+    uint64_t hash = 0, power = kOdd;
+    for (int64_t value : key) {
+      hash += static_cast<uint64_t>(value) * power;
+      power *= kOdd;
+    }
+    return hash ^ (hash >> 32);
+  }
+};
+
+bool logs_plans() {
+  static const bool logs = [] {
+    const char* value = std::getenv("CNNKERN_LOG");
+    return value && (',' + std::string(value) + ',').find(",plan,") != std::string::npos;
+  }();
+  return logs;
+}
+
+void log(const ConvProblem& g, const Plan& plan) {
+  std::fprintf(stderr,
+               "cnnkern plan: %s: %s -> %s, workspace %lld bytes, predicted %.3g us, bound by %s\n",
+               to_text(g).c_str(), name_of(plan.direction), plan.algorithm.c_str(),
+               static_cast<long long>(plan.workspace_bytes), plan.predicted_us, plan.bound.c_str());
+}
+
+// Every problem that the process met. Forgotten altogether where shapes never repeat.
+Algorithm choose_shared(const Key& key, const ConvProblem& g, Direction direction,
+                        const std::string& algorithm) {
+  constexpr size_t kMost = 1 << 16;
+  // Never destroyed: threads may outlive static objects.
+  static auto& choices = *new std::unordered_map<Key, Algorithm, Hash>;
+  static auto& mutex = *new std::mutex;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    const auto found = choices.find(key);
+    if (found != choices.end()) return found->second;
+  }
+  const Plan made = plan(g, direction, cpu_traits(), algorithm);
+  const Algorithm chosen = *value_of<Algorithm>(kAlgorithms, made.algorithm);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (choices.size() >= kMost) choices.clear();
+  if (choices.emplace(key, chosen).second && logs_plans()) log(g, made);
+  return chosen;
+}
+
+struct Entry {
+  Key key;
+  Algorithm chosen;
+  bool filled;
+};
+
+}  // namespace
+
+Algorithm choose(const ConvProblem& g, Direction direction, const std::string& algorithm) {
+  const auto named = value_of<Algorithm>(kAlgorithms, algorithm);
+  // A name that is none is refused with the names that are.
+  if (!named && algorithm != "auto") plan(g, direction, cpu_traits(), algorithm);
+  const Key key = key_of(g, direction, named);
+  constexpr size_t kEntries = 64;
+  static thread_local std::array<Entry, kEntries> recent{};
+  Entry& entry = recent[Hash()(key) % kEntries];
+  if (!entry.filled || entry.key != key) {
+    entry = {key, choose_shared(key, g, direction, algorithm), true};
+  }
+  return entry.chosen;
+}
+
+}  // namespace cnnkern

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which algorithm serves a problem, what it costs, and why each other one does not. A pure
+// function of problem, direction and traits: no device is asked and nothing is timed.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "../problem/conv_problem.h"
+#include "../problem/error.h"
+#include "../problem/pool_problem.h"
+#include "traits.h"
+
+namespace cnnkern {
+
+struct Refusal {
+  std::string algorithm, reason;
+};
+
+struct Plan {
+  std::string algorithm;
+  Direction direction;
+  int64_t workspace_bytes;  // beside inputs and outputs, at most; independent of the batch
+  double predicted_us;
+  std::string bound;     // what takes the longer: FLOPs or bytes
+  bool batch_invariant;  // a sample's result has the same bits in batches of every size
+  double flops, bytes;   // the least arithmetic and traffic of the problem
+  std::vector<Refusal> refused;
+};
+
+// Directions are the caller's: the forward of a transposed convolution is the input gradient of
+// the convolution that the problem holds. A named algorithm serves, or its reason is thrown.
+Plan plan(const ConvProblem&, Direction, const DeviceTraits&,
+          const std::string& algorithm = "auto");
+Plan plan(const PoolProblem&, Direction, const DeviceTraits&,
+          const std::string& algorithm = "auto");
+
+// What the convolution of the problem computes in a direction of the caller.
+Direction kernel_direction(const ConvProblem&, Direction);
+
+// plan(...).algorithm on this machine, remembered by problem. CNNKERN_LOG=plan prints a line to
+// stderr for each new one.
+Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm);
+
+}  // namespace cnnkern
