@@ -16,7 +16,7 @@ def stop(reason: str) -> None:
     raise SystemExit(f"cnnkern: {reason}")
 
 
-if sys.version_info < (3, 10):
+if sys.version_info < (3, 10):  # noqa: UP036 (without pip nobody else has asked)
     stop(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; call a newer one.")
 try:
     import torch
