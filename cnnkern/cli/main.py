@@ -33,7 +33,10 @@ def info(options: argparse.Namespace) -> int:
 
 def parser() -> Parser:
     """Returns the parser of the whole command line."""
-    top = Parser(prog="cnnkern", description=cnnkern.__doc__)
+    top = Parser(
+        prog="cnnkern",
+        description="Convolution and pooling layers for torch that explain what they run.",
+    )
     top.add_argument("--version", action="version", version=f"cnnkern {cnnkern.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 

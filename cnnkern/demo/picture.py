@@ -21,7 +21,7 @@ from cnnkern.demo.train import Runner
 
 INK, GREY, PALE, ACCENT = "#1b2733", "#6b7785", "#f2b880", "#1f5fa8"
 CAPTION: dict[str, Any] = {"fontsize": 9, "fontweight": "normal", "linespacing": 1.4}
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -87,7 +87,7 @@ def mosaic(maps: Tensor, columns: int) -> NDArray[np.float32]:
     return sheet
 
 
-def show(axes: Axes, sheet: NDArray[np.float32], **options: object) -> None:
+def show(axes: Axes, sheet: NDArray[np.float32], **options: Any) -> None:
     """Draws a sheet of maps without a frame."""
     axes.imshow(sheet, interpolation="nearest", **options)
     axes.set_axis_off()
@@ -164,15 +164,17 @@ def save(path: Path, ours: Runner, torchs: Runner, digits: Digits) -> None:
     chosen = choose_digit(ours.network, digits.test_images, digits.test_labels)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(12, 7.2), dpi=150, facecolor="white")
-        top, bottom = figure.add_gridspec(
+        grid = figure.add_gridspec(
             2, 1, height_ratios=[1.25, 1], hspace=0.46, left=0.06, right=0.98, top=0.94, bottom=0.04
         )
-        left, right = GridSpecFromSubplotSpec(1, 2, top, width_ratios=[1.75, 1], wspace=0.1)
-        draw_losses(figure, left, ours, torchs)
-        draw_filters(figure.add_subplot(right), ours.network.get_parameter("conv1.weight").detach())
+        upper = GridSpecFromSubplotSpec(1, 2, grid[0], width_ratios=[1.75, 1], wspace=0.1)
+        draw_losses(figure, upper[0], ours, torchs)
+        draw_filters(
+            figure.add_subplot(upper[1]), ours.network.get_parameter("conv1.weight").detach()
+        )
         draw_maps(
             figure,
-            bottom,
+            grid[1],
             ours.network,
             digits.test_images[chosen],
             int(digits.test_labels[chosen]),

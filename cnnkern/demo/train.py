@@ -73,7 +73,8 @@ class Runner:
     @torch.no_grad()
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         """Returns the share of images whose likeliest class is their label."""
-        return (self.network(images).argmax(1) == labels).float().mean().item()
+        right: torch.Tensor = self.network(images).argmax(1) == labels
+        return right.float().mean().item()
 
 
 def make_runner(
@@ -96,8 +97,8 @@ def batches(
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         order = torch.randperm(len(digits.train_labels), generator=generator)
-        for chosen in order.split(batch_size):
-            chosen = chosen.to(digits.train_labels.device)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size].to(digits.train_labels.device)
             yield digits.train_images[chosen], digits.train_labels[chosen]
 
 
