@@ -21,21 +21,24 @@ constexpr double kCallUs = 2.0;
 
 }  // namespace
 
+DeviceTraits cpu_traits(int64_t threads) {
+  const std::string isa = cpu::isa_name();
+  // Without FMA a multiplication and an addition take the place of two multiply-adds.
+  const int64_t units = isa == "baseline" ? kFmaUnits / 2 : kFmaUnits;
+  const int64_t copiers = std::min(threads, kCoresOfMemory);
+  return {DeviceKind::cpu,
+          isa,
+          threads,
+          cpu::isa_lanes(),
+          units,
+          kClockGhz,
+          kCopyPerCore * static_cast<double>(copiers),
+          kCallUs};
+}
+
 const DeviceTraits& cpu_traits() {
-  static const DeviceTraits traits = [] {
-    const int64_t cores = std::max<int64_t>(std::thread::hardware_concurrency(), 1);
-    const std::string isa = cpu::isa_name();
-    // Without FMA a multiplication and an addition take the place of two multiply-adds.
-    const int64_t units = isa == "baseline" ? kFmaUnits / 2 : kFmaUnits;
-    return DeviceTraits{DeviceKind::cpu,
-                        isa,
-                        cores,
-                        cpu::isa_lanes(),
-                        units,
-                        kClockGhz,
-                        kCopyPerCore * static_cast<double>(std::min(cores, kCoresOfMemory)),
-                        kCallUs};
-  }();
+  static const DeviceTraits traits =
+      cpu_traits(std::max<int64_t>(std::thread::hardware_concurrency(), 1));
   return traits;
 }
 

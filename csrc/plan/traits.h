@@ -24,6 +24,7 @@ struct DeviceTraits {
 
 // This machine, with the instruction set that runs.
 const DeviceTraits& cpu_traits();
+DeviceTraits cpu_traits(int64_t threads);
 
 // Multiply-adds count twice. 16-bit types are computed in float32.
 double peak_flops_per_us(const DeviceTraits&, DataType);

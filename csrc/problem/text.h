@@ -26,5 +26,6 @@ std::string to_text(const ConvProblem&);
 std::string to_text(const PoolProblem&);
 std::string op_of(const ConvProblem&);  // what the caller called: conv2d, conv_transpose1d
 std::string op_of(const PoolProblem&);
+Extent output_padding_of(const ConvProblem&);  // of a transposed convolution
 
 }  // namespace cnnkern

@@ -67,6 +67,16 @@ std::string op_of(const PoolProblem& g) {
   return with_rank(g.kind == PoolKind::max ? "max_pool" : "avg_pool", g.rank);
 }
 
+Extent output_padding_of(const ConvProblem& g) {
+  Extent more;
+  for (size_t i = 0; i < 3; ++i) {
+    more[i] = g.input[i] - conv_transpose_output_size<int64_t>(g.output[i], g.kernel[i],
+                                                               g.stride[i], g.pad_before[i],
+                                                               g.pad_after[i], g.dilation[i], 0);
+  }
+  return more;
+}
+
 std::string to_text(const ConvProblem& g) {
   Printer out(op_of(g), g.rank);
   if (g.transposed) {
@@ -78,13 +88,7 @@ std::string to_text(const ConvProblem& g) {
   out.list("stride", g.stride, kOnes);
   out.pairs("padding", g.pad_before, g.pad_after, kZeros);
   if (g.transposed) {
-    Extent more;
-    for (size_t i = 0; i < 3; ++i) {
-      more[i] = g.input[i] - conv_transpose_output_size<int64_t>(g.output[i], g.kernel[i],
-                                                                 g.stride[i], g.pad_before[i],
-                                                                 g.pad_after[i], g.dilation[i], 0);
-    }
-    out.list("output_padding", more, kZeros);
+    out.list("output_padding", output_padding_of(g), kZeros);
   }
   out.list("dilation", g.dilation, kOnes);
   // Shapes of a convolution tell its groups, unless there are no channels.

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The Python face of problems and plans. Operators register themselves with torch when the shared
+// object is loaded.
+#include <ATen/Parallel.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <torch/version.h>
+
+#include "../cpu/isa.h"
+#include "../plan/plan.h"
+#include "../problem/check.h"
+#include "../problem/names.h"
+#include "../problem/text.h"
+#include "fast_call.h"
+
+namespace py = pybind11;
+
+namespace cnnkern::python {
+namespace {
+
+// A full shape: batch, channels, the axes of the rank.
+py::tuple shape(int64_t first, int64_t second, const Extent& sizes, int64_t rank) {
+  py::tuple values(static_cast<size_t>(rank) + 2);
+  values[0] = first;
+  values[1] = second;
+  for (int64_t i = 0; i < rank; ++i) values[i + 2] = sizes[3 - rank + i];
+  return values;
+}
+
+py::tuple by_axis(const Extent& sizes, int64_t rank) {
+  py::tuple values(static_cast<size_t>(rank));
+  for (int64_t i = 0; i < rank; ++i) values[i] = sizes[3 - rank + i];
+  return values;
+}
+
+template <class Problem>
+py::tuple padding(const Problem& g) {
+  py::tuple pairs(static_cast<size_t>(g.rank));
+  for (int64_t i = 0; i < g.rank; ++i) {
+    pairs[i] = py::make_tuple(g.pad_before[3 - g.rank + i], g.pad_after[3 - g.rank + i]);
+  }
+  return pairs;
+}
+
+// torch's rule: no channels in, no channels out.
+int64_t channels_out(const ConvProblem& g) { return g.c == 0 ? 0 : g.k; }
+
+py::tuple input_size(const ConvProblem& g) {
+  return g.transposed ? shape(g.n, g.k, g.output, g.rank) : shape(g.n, g.c, g.input, g.rank);
+}
+
+py::tuple output_size(const ConvProblem& g) {
+  return g.transposed ? shape(g.n, g.c, g.input, g.rank)
+                      : shape(g.n, channels_out(g), g.output, g.rank);
+}
+
+// What both kinds of problems have.
+template <class Problem>
+py::class_<Problem> bind_problem(py::module_& m, const char* name) {
+  const auto text = [](const Problem& g) { return to_text(g); };
+  return py::class_<Problem>(m, name)
+      .def_property_readonly("op", [](const Problem& g) { return op_of(g); })
+      .def_readonly("rank", &Problem::rank)
+      .def_property_readonly("kernel_size",
+                             [](const Problem& g) { return by_axis(g.kernel, g.rank); })
+      .def_property_readonly("stride", [](const Problem& g) { return by_axis(g.stride, g.rank); })
+      .def_property_readonly("padding", [](const Problem& g) { return padding(g); })
+      .def_property_readonly("dilation",
+                             [](const Problem& g) { return by_axis(g.dilation, g.rank); })
+      .def_property_readonly("dtype", [](const Problem& g) { return name_of(g.dtype); })
+      .def_property_readonly("format", [](const Problem& g) { return name_of(g.format); })
+      .def("__str__", text)
+      .def("__repr__", [](const Problem& g) { return "<cnnkern problem: " + to_text(g) + ">"; })
+      .def(
+          "__eq__", [](const Problem& a, const Problem& b) { return to_text(a) == to_text(b); },
+          py::is_operator())
+      .def("__hash__", [](const Problem& g) { return py::hash(py::str(to_text(g))); })
+      .def(py::pickle(text, [](const std::string& t) { return std::get<Problem>(parse(t)); }));
+}
+
+void bind_conv_problem(py::module_& m) {
+  bind_problem<ConvProblem>(m, "ConvProblem")
+      .def_property_readonly("input_size", &input_size)
+      .def_property_readonly("output_size", &output_size)
+      .def_property_readonly(
+          "weight_size",
+          [](const ConvProblem& g) { return shape(g.k, g.c / g.groups, g.kernel, g.rank); })
+      .def_property_readonly("output_padding",
+                             [](const ConvProblem& g) {
+                               return by_axis(g.transposed ? output_padding_of(g) : Extent{},
+                                              g.rank);
+                             })
+      .def_readonly("groups", &ConvProblem::groups)
+      .def_readonly("bias", &ConvProblem::bias)
+      .def_readonly("relu", &ConvProblem::relu)
+      .def_readonly("transposed", &ConvProblem::transposed)
+      .def("directions", [](const ConvProblem&) {
+        return py::make_tuple("forward", "input_grad", "weight_grad");
+      });
+}
+
+void bind_pool_problem(py::module_& m) {
+  bind_problem<PoolProblem>(m, "PoolProblem")
+      .def_property_readonly("input_size",
+                             [](const PoolProblem& g) { return shape(g.n, g.c, g.input, g.rank); })
+      .def_property_readonly("output_size",
+                             [](const PoolProblem& g) { return shape(g.n, g.c, g.output, g.rank); })
+      .def_readonly("ceil_mode", &PoolProblem::ceil_mode)
+      .def_readonly("count_include_pad", &PoolProblem::count_include_pad)
+      .def_readonly("divisor", &PoolProblem::divisor)
+      .def("directions",
+           [](const PoolProblem&) { return py::make_tuple("forward", "input_grad"); });
+}
+
+void bind_plan(py::module_& m) {
+  py::class_<Plan>(m, "Plan")
+      .def_readonly("algorithm", &Plan::algorithm)
+      .def_property_readonly("direction", [](const Plan& p) { return name_of(p.direction); })
+      .def_readonly("workspace_bytes", &Plan::workspace_bytes)
+      .def_readonly("predicted_us", &Plan::predicted_us)
+      .def_readonly("bound", &Plan::bound)
+      .def_readonly("batch_invariant", &Plan::batch_invariant)
+      .def_readonly("flops", &Plan::flops)
+      .def_readonly("bytes", &Plan::bytes)
+      .def_property_readonly("refused", [](const Plan& p) {
+        py::tuple pairs(p.refused.size());
+        for (size_t i = 0; i < p.refused.size(); ++i) {
+          pairs[i] = py::make_tuple(p.refused[i].algorithm, p.refused[i].reason);
+        }
+        return pairs;
+      });
+}
+
+template <class Problem>
+Plan plan_here(const Problem& g, const std::string& word, const std::string& algorithm,
+               int64_t threads) {
+  const auto direction = value_of<Direction>(kDirections, word);
+  if (!direction) {
+    throw py::value_error("plan: expected direction forward, input_grad or weight_grad, got '" +
+                          word + "'");
+  }
+  if (threads < 0) {
+    throw py::value_error("plan: expected threads >= 0, got " + std::to_string(threads));
+  }
+  return plan(g, *direction, cpu_traits(threads == 0 ? at::get_num_threads() : threads), algorithm);
+}
+
+int64_t positive(const char* op, const char* name, int64_t value) {
+  if (value < 1) fail(op, "expected ", name, " >= 1, got ", value);
+  return value;
+}
+
+py::dict info() {
+  py::dict facts;
+  facts["version"] = py::module_::import("cnnkern").attr("__version__");
+  facts["torch"] = TORCH_VERSION;
+#if defined(__clang__)
+  facts["compiler"] = "clang " __clang_version__;
+#else
+  facts["compiler"] = "gcc " __VERSION__;
+#endif
+  facts["isa"] = cpu::isa_name();
+  facts["isas"] = py::cast(cpu::isas_available());
+  facts["threads"] = at::get_num_threads();
+#if defined(_OPENMP)
+  facts["openmp"] = true;
+#else
+  facts["openmp"] = false;
+#endif
+  facts["cuda"] = false;
+  return facts;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Operators, problems and plans of cnnkern, compiled.";
+  // Registered before problems are: a text that is none is the caller's value, no failure at work.
+  py::register_local_exception_translator([](std::exception_ptr pointer) {
+    try {
+      if (pointer) std::rethrow_exception(pointer);
+    } catch (const TextError& error) {
+      PyErr_SetString(PyExc_ValueError, error.what());
+    }
+  });
+  bind_conv_problem(m);
+  bind_pool_problem(m);
+  bind_plan(m);
+  m.def("parse", &parse, py::arg("text"));
+  m.def("plan", &plan_here<ConvProblem>, py::arg("problem"), py::arg("direction"),
+        py::arg("algorithm") = "auto", py::arg("threads") = 0);
+  m.def("plan", &plan_here<PoolProblem>, py::arg("problem"), py::arg("direction"),
+        py::arg("algorithm") = "auto", py::arg("threads") = 0);
+  m.def("info", &info);
+  m.def(
+      "conv_output_size",
+      [](int64_t input, int64_t kernel, int64_t stride, int64_t before, int64_t after,
+         int64_t dilation) {
+        return conv_output_size(input, kernel, positive("conv_output_size", "stride", stride),
+                                before, after, dilation);
+      },
+      py::arg("input"), py::arg("kernel"), py::arg("stride"), py::arg("before"), py::arg("after"),
+      py::arg("dilation"));
+  m.def(
+      "pool_output_size",
+      [](int64_t input, int64_t kernel, int64_t stride, int64_t before, int64_t after,
+         int64_t dilation, bool ceil_mode) {
+        return pool_output_size(input, kernel, positive("pool_output_size", "stride", stride),
+                                before, after, dilation, ceil_mode);
+      },
+      py::arg("input"), py::arg("kernel"), py::arg("stride"), py::arg("before"), py::arg("after"),
+      py::arg("dilation"), py::arg("ceil_mode"));
+  if (PyModule_AddFunctions(m.ptr(), fast_calls) != 0) throw py::error_already_set();
+}
+
+}  // namespace cnnkern::python
