@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One function per kind of operator, for every rank: arguments in torch's form, one operator call.
+
+Unbatched inputs get a batch of one for the call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._arguments import (
+    Ints,
+    Padding,
+    before_and_after,
+    conv_tensors,
+    divisor,
+    flag,
+    index,
+    is_relu,
+    known_algorithm,
+    named_padding,
+    one_per_axis,
+    require_tensors,
+    wrong_rank,
+)
+
+# Bound once: torch.ops looks a name up through three attribute accesses.
+_CONV: Any = torch.ops.cnnkern.conv.default
+_MAX_POOL: Any = torch.ops.cnnkern.max_pool.default
+_MAX_POOL_INDICES: Any = torch.ops.cnnkern.max_pool_indices.default
+_AVG_POOL: Any = torch.ops.cnnkern.avg_pool.default
+
+
+def conv(
+    op: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Padding,
+    dilation: Ints,
+    groups: int,
+    activation: str | None,
+    algorithm: str,
+) -> Tensor:
+    """Convolves; `op` is what the user called, the rest its arguments."""
+    if not (
+        isinstance(input, Tensor)
+        and isinstance(weight, Tensor)
+        and (bias is None or isinstance(bias, Tensor))
+    ):
+        conv_tensors(op, input, weight, bias)
+    if type(groups) is not int:
+        groups = index(op, "groups", groups)
+    relu = activation is not None and is_relu(op, activation)
+    if algorithm != "auto":
+        known_algorithm(op, algorithm)
+    strides = one_per_axis(op, rank, "stride", stride)
+    dilations = one_per_axis(op, rank, "dilation", dilation)
+    pads = (
+        named_padding(op, padding, input.shape[-rank:], weight.shape[2:], strides, dilations)
+        if isinstance(padding, str)
+        else before_and_after(op, rank, "padding", padding)
+    )
+    dims = input.dim()
+    if dims == rank + 2:
+        y: Tensor = _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
+        return y
+    if dims != rank + 1:
+        wrong_rank(op, rank, input)
+    y = _CONV(input.unsqueeze(0), weight, bias, strides, pads, dilations, groups, relu, algorithm)
+    return y.squeeze(0)
+
+
+def max_pool(
+    op: str,
+    rank: int,
+    input: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None,
+    padding: Padding,
+    dilation: Ints,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Any:
+    """Takes maxima; a pair (values, indices) if `return_indices`. `op` is what the user called."""
+    if not isinstance(input, Tensor):
+        require_tensors(op, input=input)
+    kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
+    strides = kernel if stride is None or stride == () else one_per_axis(op, rank, "stride", stride)
+    dilations = one_per_axis(op, rank, "dilation", dilation)
+    pads = (
+        named_padding(op, padding, input.shape[-rank:], kernel, strides, dilations)
+        if isinstance(padding, str)
+        else before_and_after(op, rank, "padding", padding)
+    )
+    flag(op, "ceil_mode", ceil_mode)
+    single = input.dim() == rank + 1
+    if single:
+        input = input.unsqueeze(0)
+    elif input.dim() != rank + 2:
+        wrong_rank(op, rank, input)
+    if not return_indices:
+        y: Tensor = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, False)[0]
+        return y.squeeze(0) if single else y
+    y, argmax = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, True)
+    indices: Tensor = _MAX_POOL_INDICES(
+        argmax, input.shape, kernel, strides, pads, dilations, ceil_mode
+    )
+    return (y.squeeze(0), indices.squeeze(0)) if single else (y, indices)
+
+
+def avg_pool(
+    op: str,
+    rank: int,
+    input: Tensor,
+    kernel_size: Ints,
+    stride: Ints | None,
+    padding: Padding,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    """Takes averages. `op` is what the user called, the rest its arguments."""
+    if not isinstance(input, Tensor):
+        require_tensors(op, input=input)
+    kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
+    strides = kernel if stride is None or stride == () else one_per_axis(op, rank, "stride", stride)
+    flag(op, "ceil_mode", ceil_mode)
+    flag(op, "count_include_pad", count_include_pad)
+    if isinstance(padding, str):
+        pads = named_padding(op, padding, input.shape[-rank:], kernel, strides, (1,) * rank)
+        count_include_pad = False
+    else:
+        pads = before_and_after(op, rank, "padding", padding)
+    total = divisor(op, divisor_override)
+    dims = input.dim()
+    if dims == rank + 2:
+        y: Tensor = _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
+        return y
+    if dims != rank + 1:
+        wrong_rank(op, rank, input)
+    y = _AVG_POOL(input.unsqueeze(0), kernel, strides, pads, ceil_mode, count_include_pad, total)
+    return y.squeeze(0)

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""torch.nn's convolution and pooling layers over cnnkern's operators.
+
+Each is a subclass of its namesake in torch.nn: the same arguments, initialisation, state_dict keys
+and repr, and ``isinstance`` holds. Beyond it: what cnnkern.functional offers beyond torch.
+"""
+
+from .conv import Conv1d, Conv2d, Conv3d
+from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
+
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "AvgPool3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "MaxPool1d",
+    "MaxPool2d",
+    "MaxPool3d",
+]

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How each operator runs under torch.vmap: once, on a larger problem, never in a loop.
+
+A batch of inputs folds into the images. A batch of weights folds into channels, and where both
+sides have one, into groups: convolutions of different samples never mix. Imported for its effect.
+
+Example:
+    >>> import torch, cnnkern
+    >>> x, w = torch.ones(5, 1, 2, 4, 4), torch.ones(5, 3, 2, 3, 3)
+    >>> torch.vmap(cnnkern.functional.conv2d)(x, w).shape
+    torch.Size([5, 1, 3, 2, 2])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Dim = int | None
+
+_OPS: Any = torch.ops.cnnkern
+
+
+def _split(t: Tensor, axis: int, sizes: tuple[int, ...]) -> Tensor:
+    return t.reshape(*t.shape[:axis], *sizes, *t.shape[axis + 1 :])
+
+
+def _fold(t: Tensor, dim: int, into: int, groups: int = 1) -> Tensor:
+    # (..., g * v, ...) with a batch axis becomes (..., g * batch * v, ...): groups stay outermost.
+    t = t.movedim(dim, 0)
+    if groups == 1:
+        return t.movedim(0, into).flatten(into, into + 1)
+    size = t.shape[into + 1]
+    t = _split(t, into + 1, (groups, size // groups)).movedim(0, into + 1)
+    return t.flatten(into, into + 2)
+
+
+def _unfold(t: Tensor, batch: int, axis: int, groups: int = 1) -> tuple[Tensor, int]:
+    # The inverse of _fold, and where the batch axis then stands.
+    if groups == 1:
+        return _split(t, axis, (batch, t.shape[axis] // batch)), axis
+    t = _split(t, axis, (groups, batch, t.shape[axis] // (groups * batch)))
+    return t.movedim(axis + 1, 0).flatten(axis + 1, axis + 2), 0
+
+
+def _scaled(sizes: Sequence[int], axis: int, by: int) -> list[int]:
+    return [size * by if i == axis else size for i, size in enumerate(sizes)]
+
+
+def _with_epilogue(y: Tensor, at: int, bias: Tensor, bias_dim: int, relu: bool) -> Tensor:
+    # y has its batch axis at `at`; gives y + bias with the batch axis in front.
+    bias = bias.movedim(bias_dim, 0)
+    y = y.movedim(at, 0) + bias.reshape(bias.shape[0], 1, bias.shape[1], *[1] * (y.dim() - 3))
+    return y.relu() if relu else y
+
+
+def _linear(
+    call: Callable[..., Tensor],
+    batch: int,
+    dims: tuple[Dim, Dim, Dim],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int,
+    relu: bool,
+    weight_axis: int,
+) -> tuple[Tensor, int]:
+    # `call(x, weight, bias, groups, relu, images, channels)` is the operator, with the factors by
+    # which the result's first two sizes grow; weight_axis is the weight's axis that makes channels.
+    x_dim, weight_dim, bias_dim = dims
+    if weight_dim is None:
+        if bias is not None and bias_dim is not None:
+            if x_dim is None:
+                y, at = call(x, weight, None, groups, False, 1, 1).unsqueeze(0), 0
+            else:
+                folded = _fold(x, x_dim, 0)
+                y, at = _unfold(call(folded, weight, None, groups, False, batch, 1), batch, 0)
+            return _with_epilogue(y, at, bias, bias_dim, relu), 0
+        assert x_dim is not None
+        return _unfold(call(_fold(x, x_dim, 0), weight, bias, groups, relu, batch, 1), batch, 0)
+    outer = groups if x_dim is None else 1
+    if bias is not None:
+        if bias_dim is None:
+            bias, bias_dim = bias.expand(batch, -1), 0
+        bias = _fold(bias, bias_dim, 0, outer)
+    if x_dim is not None:
+        x, weight = _fold(x, x_dim, 1), _fold(weight, weight_dim, 0)
+        return _unfold(call(x, weight, bias, groups * batch, relu, 1, batch), batch, 1)
+    weight = _fold(weight, weight_dim, weight_axis, groups if weight_axis == 0 else 1)
+    return _unfold(call(x, weight, bias, groups, relu, 1, batch), batch, 1, groups)
+
+
+def _conv(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    relu: bool,
+    algorithm: str,
+) -> tuple[Tensor, int]:
+    def call(x: Tensor, w: Tensor, b: Tensor | None, groups: int, relu: bool, *_: int) -> Tensor:
+        y: Tensor = _OPS.conv(x, w, b, stride, padding, dilation, groups, relu, algorithm)
+        return y
+
+    dims = in_dims[0], in_dims[1], in_dims[2]
+    return _linear(call, info.batch_size, dims, input, weight, bias, groups, relu, 0)
+
+
+def _conv_input_grad(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    grad_output: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    input_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    relu: bool,
+    algorithm: str,
+) -> tuple[Tensor, int]:
+    def call(
+        g: Tensor,
+        w: Tensor,
+        b: Tensor | None,
+        groups: int,
+        relu: bool,
+        images: int,
+        channels: int,
+    ) -> Tensor:
+        size = _scaled(_scaled(input_size, 0, images), 1, channels)
+        y: Tensor = _OPS.conv_input_grad(
+            g, w, b, size, stride, padding, dilation, groups, relu, algorithm
+        )
+        return y
+
+    dims = in_dims[0], in_dims[1], in_dims[2]
+    return _linear(call, info.batch_size, dims, grad_output, weight, bias, groups, relu, 1)
+
+
+def _conv_weight_grad(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    grad_output: Tensor,
+    input: Tensor,
+    weight_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    bias_grad: bool,
+    algorithm: str,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, Dim]]:
+    batch, grad_dim, input_dim = info.batch_size, in_dims[0], in_dims[1]
+
+    def call(g: Tensor, x: Tensor, size: Sequence[int], groups: int) -> tuple[Tensor, Tensor]:
+        pair: tuple[Tensor, Tensor] = _OPS.conv_weight_grad(
+            g, x, size, stride, padding, dilation, groups, bias_grad, algorithm
+        )
+        return pair
+
+    if grad_dim is None:
+        assert input_dim is not None
+        x = _fold(input, input_dim, 1, groups)
+        weight, bias = call(grad_output, x, _scaled(weight_size, 1, batch), groups)
+        weight, at = _unfold(weight, batch, 1)
+        return (weight, bias), (at, None)
+    outer = groups if input_dim is None else 1
+    g = _fold(grad_output, grad_dim, 1, outer)
+    x = input if input_dim is None else _fold(input, input_dim, 1)
+    inner = groups if input_dim is None else groups * batch
+    weight, bias = call(g, x, _scaled(weight_size, 0, batch), inner)
+    weight, at = _unfold(weight, batch, 0, outer)
+    if not bias_grad:
+        return (weight, bias), (at, None)
+    bias, bias_at = _unfold(bias, batch, 0, outer)
+    return (weight, bias), (at, bias_at)
+
+
+def _max_pool(
+    info: Any, in_dims: tuple[Dim, ...], input: Tensor, *rest: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, Dim]]:
+    dim = in_dims[0]
+    assert dim is not None
+    values, argmax = _OPS.max_pool(_fold(input, dim, 0), *rest)
+    values, at = _unfold(values, info.batch_size, 0)
+    if not rest[-1]:
+        return (values, argmax), (at, None)
+    argmax, argmax_at = _unfold(argmax, info.batch_size, 0)
+    return (values, argmax), (at, argmax_at)
+
+
+def _images(batch: int, t: Tensor, dim: Dim) -> Tensor:
+    # Folds into images what has a batch axis; what has none is repeated.
+    if dim is None:
+        t, dim = t.expand(batch, *t.shape), 0
+    return _fold(t, dim, 0)
+
+
+def _max_pool_grad(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    grad_output: Tensor,
+    argmax: Tensor,
+    input_size: Sequence[int],
+    *rest: Any,
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    g, a = _images(batch, grad_output, in_dims[0]), _images(batch, argmax, in_dims[1])
+    return _unfold(_OPS.max_pool_grad(g, a, _scaled(input_size, 0, batch), *rest), batch, 0)
+
+
+def _max_pool_gather(
+    info: Any, in_dims: tuple[Dim, ...], input: Tensor, argmax: Tensor, *rest: Any
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    x, a = _images(batch, input, in_dims[0]), _images(batch, argmax, in_dims[1])
+    return _unfold(_OPS.max_pool_gather(x, a, *rest), batch, 0)
+
+
+def _sized(op: str) -> Callable[..., tuple[Tensor, int]]:
+    # The rule of an operator of one tensor whose next argument is the input's size.
+    def rule(
+        info: Any, in_dims: tuple[Dim, ...], t: Tensor, input_size: Sequence[int], *rest: Any
+    ) -> tuple[Tensor, int]:
+        folded = _images(info.batch_size, t, in_dims[0])
+        size = _scaled(input_size, 0, info.batch_size)
+        return _unfold(getattr(_OPS, op)(folded, size, *rest), info.batch_size, 0)
+
+    return rule
+
+
+def _avg_pool(info: Any, in_dims: tuple[Dim, ...], input: Tensor, *rest: Any) -> tuple[Tensor, int]:
+    folded = _images(info.batch_size, input, in_dims[0])
+    return _unfold(_OPS.avg_pool(folded, *rest), info.batch_size, 0)
+
+
+RULES: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "conv_input_grad": _conv_input_grad,
+    "conv_weight_grad": _conv_weight_grad,
+    "max_pool": _max_pool,
+    "max_pool_grad": _max_pool_grad,
+    "max_pool_gather": _max_pool_gather,
+    "max_pool_indices": _sized("max_pool_indices"),
+    "avg_pool": _avg_pool,
+    "avg_pool_grad": _sized("avg_pool_grad"),
+}
+
+for _name, _rule in RULES.items():
+    torch.library.register_vmap(f"cnnkern::{_name}", _rule)
