@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A problem as torch computes it, in any dtype: what every other implementation is held against.
+
+Where torch lacks what a problem asks for (padding that differs before and after, max pooling
+windows without a single element), the same is said in torch's words on a padded copy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import _C
+
+__all__ = ["Call", "reference"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A problem as the call that it reads like."""
+
+    text: str
+    op: str
+    rank: int
+    input_size: tuple[int, ...]
+    weight_size: tuple[int, ...] | None
+    output_size: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    groups: int
+    bias: bool
+    relu: bool
+    ceil_mode: bool
+    count_include_pad: bool
+    divisor: int
+    dtype: torch.dtype
+    channels_last: bool
+
+    @staticmethod
+    def parse(text: str) -> Call:
+        """Read a problem's text; ValueError, pointing at the column, where it is not one."""
+        return _call_of(text, _C.parse(text))
+
+    @property
+    def is_pool(self) -> bool:
+        return "pool" in self.op
+
+    @property
+    def is_transposed(self) -> bool:
+        return "transpose" in self.op
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether torch can say the padding: as much after as before."""
+        return all(before == after for before, after in self.padding)
+
+    @property
+    def bias_size(self) -> tuple[int]:
+        return (self.output_size[1],)
+
+    @property
+    def flat_padding(self) -> list[int]:
+        """Before and after by axis, as the operators take it."""
+        return [amount for pair in self.padding for amount in pair]
+
+    @property
+    def tensor_sizes(self) -> dict[str, tuple[int, ...]]:
+        """Of the tensors that the call takes, in their order."""
+        sizes = {"input": self.input_size}
+        if self.weight_size is not None:
+            sizes["weight"] = self.weight_size
+        return sizes | ({"bias": self.bias_size} if self.bias else {})
+
+    def laid_out(self, tensor: Tensor) -> Tensor:
+        """The tensor in the problem's format; biases have none."""
+        if not self.channels_last or tensor.dim() < 3:
+            return tensor.contiguous()
+        return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the call, those that have their default left out."""
+        padding = tuple(before for before, _ in self.padding) if self.symmetric else self.padding
+        given: dict[str, tuple[Any, Any]] = {
+            "stride": (self.stride, self.kernel_size if self.is_pool else (1,) * self.rank),
+            "padding": (padding, (0,) * self.rank),
+            "dilation": (self.dilation, (1,) * self.rank),
+            "output_padding": (self.output_padding, (0,) * self.rank),
+            "groups": (self.groups, 1),
+            "activation": ("relu" if self.relu else None, None),
+            "ceil_mode": (self.ceil_mode, False),
+            "count_include_pad": (self.count_include_pad, True),
+            "divisor_override": (self.divisor or None, None),
+        }
+        words = {name: value for name, (value, default) in given.items() if value != default}
+        return ({"kernel_size": self.kernel_size} | words) if self.is_pool else words
+
+    def run(self, function: Callable[..., Tensor], tensors: Sequence[Tensor], **extra: Any) -> Tensor:
+        """Call ``function`` with the tensors (input; weight and bias of a convolution)."""
+        return function(*tensors, **self.arguments(), **extra)
+
+
+def reference(call: Call, input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """The problem by torch's operators, in the tensors' dtype, differentiable; without its ReLU.
+
+    Args:
+        call: the problem.
+        input: (N, C, \\*).
+        weight: of a convolution.
+        bias: of a convolution that has one.
+
+    Returns:
+        The result, of ``call.output_size``.
+    """
+    if weight is None:
+        return (_max_pool if call.op.startswith("max") else _avg_pool)(call, input)
+    return (_conv_transpose if call.is_transposed else _conv)(call, input, weight, bias)
+
+
+def _conv(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    padding: Sequence[int] = [before for before, _ in call.padding]
+    if not call.symmetric:
+        input, padding = _pad(input, call.padding), [0] * call.rank
+    function = getattr(F, call.op)
+    result: Tensor = function(input, weight, bias, call.stride, padding, call.dilation, call.groups)
+    return result
+
+
+def _conv_transpose(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    function, rest = getattr(F, call.op), (call.groups, call.dilation)
+    result: Tensor
+    if call.symmetric:
+        padding = [before for before, _ in call.padding]
+        result = function(input, weight, bias, call.stride, padding, call.output_padding, *rest)
+        return result
+    result = function(input, weight, None, call.stride, 0, 0, *rest)
+    crop = [(-b, extra - a) for (b, a), extra in zip(call.padding, call.output_padding)]
+    result = _pad(result, crop)
+    return result if bias is None else result + bias.view(-1, *[1] * call.rank)
+
+
+def _max_pool(call: Call, input: Tensor) -> Tensor:
+    function = getattr(F, call.op)
+    if call.symmetric and not _has_empty_windows(call):
+        padding = [before for before, _ in call.padding]
+        geometry = (call.kernel_size, call.stride, padding, call.dilation, call.ceil_mode)
+        return _tensor(function(input, *geometry))
+    padded = _pad(input, _full_padding(call), -math.inf)
+    return _tensor(function(padded, call.kernel_size, call.stride, 0, call.dilation))
+
+
+def _avg_pool(call: Call, input: Tensor) -> Tensor:
+    function = getattr(F, call.op)
+    if call.symmetric:
+        padding = [before for before, _ in call.padding]
+        mode = [call.ceil_mode, call.count_include_pad]
+        mode += [call.divisor or None] if call.rank > 1 else []  # type: ignore[list-item]
+        return _tensor(function(input, call.kernel_size, call.stride, padding, *mode))
+    taps = math.prod(call.kernel_size)
+    full = _full_padding(call)
+    sums = function(_pad(input, full), call.kernel_size, call.stride) * taps
+    if call.divisor:
+        return _tensor(sums / call.divisor)
+    counted = torch.ones_like(input[:1, :1], dtype=torch.float64).detach()
+    if call.count_include_pad:
+        counted = _pad(counted, call.padding, 1.0)
+        full = tuple((0, after - a) for (_, after), (_, a) in zip(full, call.padding))
+    counts = function(_pad(counted, full), call.kernel_size, call.stride) * taps
+    return _tensor(sums / counts.round().to(input.dtype))
+
+
+def _full_padding(call: Call) -> tuple[tuple[int, int], ...]:
+    """Padding that makes every window lie inside, the last ones of ceil_mode included."""
+    pairs = []
+    for axis in range(call.rank):
+        before, _ = call.padding[axis]
+        span = call.dilation[axis] * (call.kernel_size[axis] - 1) + 1
+        end = (call.output_size[2 + axis] - 1) * call.stride[axis] + span
+        pairs.append((before, end - before - call.input_size[2 + axis]))
+    return tuple(pairs)
+
+
+def _has_empty_windows(call: Call) -> bool:
+    """Whether a window's taps all miss the input; torch's backward then writes out of bounds."""
+    for axis in range(call.rank):
+        for p in range(call.output_size[2 + axis]):
+            first = p * call.stride[axis] - call.padding[axis][0]
+            taps = (first + r * call.dilation[axis] for r in range(call.kernel_size[axis]))
+            if not any(0 <= tap < call.input_size[2 + axis] for tap in taps):
+                return True
+    return False
+
+
+def _pad(input: Tensor, pairs: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+    flat = [amount for pair in reversed(pairs) for amount in pair]
+    return F.pad(input, flat, value=value)
+
+
+def _tensor(result: Any) -> Tensor:
+    assert isinstance(result, Tensor)
+    return result
+
+
+def _call_of(text: str, problem: Any) -> Call:
+    spatial = problem.rank
+    pool = "pool" in problem.op
+    return Call(
+        text=text,
+        op=problem.op,
+        rank=spatial,
+        input_size=tuple(problem.input_size),
+        weight_size=None if pool else tuple(problem.weight_size),
+        output_size=tuple(problem.output_size),
+        kernel_size=tuple(problem.kernel_size),
+        stride=tuple(problem.stride),
+        padding=tuple((before, after) for before, after in problem.padding),
+        dilation=tuple(problem.dilation),
+        output_padding=tuple(getattr(problem, "output_padding", (0,) * spatial)),
+        groups=getattr(problem, "groups", 1),
+        bias=bool(getattr(problem, "bias", False)),
+        relu=bool(getattr(problem, "relu", False)),
+        ceil_mode=bool(getattr(problem, "ceil_mode", False)),
+        count_include_pad=bool(getattr(problem, "count_include_pad", True)),
+        divisor=int(getattr(problem, "divisor", 0) or 0),
+        dtype=getattr(torch, problem.dtype),
+        channels_last=problem.format == "channels_last",
+    )
