@@ -2,6 +2,7 @@
 // From what torch passes to what the problem library takes, for real sizes and symbolic ones alike.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 #include <c10/util/Exception.h>
 
 #include <optional>
@@ -54,15 +55,19 @@ inline void check_rank(const char* op, const char* argument, int64_t dim, int64_
   TORCH_CHECK(dim == expected, op, ": expected ", argument, " with ", expected, " axes, got ", dim);
 }
 
+inline std::string dtype_name(const Tensor& t) {
+  return std::string(c10::getDtypeNames(t.scalar_type()).first);
+}
+
 inline void check_types(const char* op, const Tensor& a, const char* a_name, const Tensor& b,
                         const char* b_name) {
   const auto type = a.scalar_type();
-  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kHalf ||
-                  type == at::kBFloat16,
-              op, ": expected ", a_name, " of dtype float32, float64, float16 or bfloat16, got ",
-              type);
+  TORCH_CHECK(
+      type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, op,
+      ": expected ", a_name, " of dtype float32, float64, float16 or bfloat16, got ",
+      dtype_name(a));
   TORCH_CHECK(!b.defined() || b.scalar_type() == type, op, ": expected ", b_name,
-              " of the dtype of ", a_name, ", ", type, ", got ", b.scalar_type());
+              " of the dtype of ", a_name, ", ", dtype_name(a), ", got ", dtype_name(b));
   TORCH_CHECK(!b.defined() || b.device() == a.device(), op, ": expected ", b_name,
               " on the device of ", a_name, ", ", a.device(), ", got ", b.device());
 }
@@ -94,15 +99,21 @@ template <class I>
 void check_bias(const char* op, const Tensor& bias, const Tensor& input, const I& channels) {
   if (!bias.defined()) return;
   check_types(op, input, "input", bias, "bias");
-  TORCH_CHECK(bias.dim() == 1 && sizes_of<I>(bias)[0] == channels, op,
-              ": expected bias of shape (", channels, "), got ", sizes_of<I>(bias));
+  TORCH_CHECK(bias.dim() == 1 && sizes_of<I>(bias)[0] == channels, op, ": expected bias of shape (",
+              channels, "), got ", sizes_of<I>(bias));
 }
 
 template <class I>
 ConvArguments<I> conv_arguments(const char* op, List<I> input, List<I> weight, List<I> stride,
                                 List<I> padding, List<I> dilation, const I& groups) {
-  return {op,           int64_t(input.size()) - 2, input.vec(), weight.vec(), stride.vec(),
-          padding.vec(), dilation.vec(),            groups};
+  return {op,
+          int64_t(input.size()) - 2,
+          input.vec(),
+          weight.vec(),
+          stride.vec(),
+          padding.vec(),
+          dilation.vec(),
+          groups};
 }
 
 template <class I>
@@ -112,8 +123,9 @@ PoolArguments<I> pool_arguments(PoolKind kind, List<I> input, List<I> kernel, Li
   const int64_t dim = input.size();
   const char* const op = user_name(kind == PoolKind::max ? kMaxPool : kAvgPool, dim);
   check_rank(op, "input", dim, dim);
-  return {op,           dim - 2,        kind,      input.vec(),       kernel.vec(), stride.vec(),
-          padding.vec(), dilation.vec(), ceil_mode, count_include_pad, divisor};
+  return {op,           dim - 2,           kind,          input.vec(),
+          kernel.vec(), stride.vec(),      padding.vec(), dilation.vec(),
+          ceil_mode,    count_include_pad, divisor};
 }
 
 inline at::ScalarType argmax_type(int64_t taps) { return taps <= 256 ? at::kByte : at::kInt; }

@@ -79,15 +79,13 @@ struct ConvBackward final : Node {
     const bool bias = task_should_compute_output(2);
     if (task_should_compute_output(0)) {
       const Tensor weight = b.unpack();
-      result[0] = kind == Kind::conv
-                      ? call_conv_input_grad(g, weight, {}, a_size, false, geometry)
-                      : call_conv(g, weight, {}, false, geometry);
+      result[0] = kind == Kind::conv ? call_conv_input_grad(g, weight, {}, a_size, false, geometry)
+                                     : call_conv(g, weight, {}, false, geometry);
     }
     if (task_should_compute_output(1)) {
       const Tensor input = a.unpack();
       if (kind == Kind::conv)
-        std::tie(result[1], result[2]) =
-            call_conv_weight_grad(g, input, b_size, bias, geometry);
+        std::tie(result[1], result[2]) = call_conv_weight_grad(g, input, b_size, bias, geometry);
       else
         result[1] = std::get<0>(call_conv_weight_grad(input, g, b_size, false, geometry));
     }
@@ -102,8 +100,9 @@ struct ConvBackward final : Node {
     variable_list result(2);
     if (task_should_compute_output(0)) {
       if (g.defined())  // the bias gradient's own gradient adds to each channel, as a bias does
-        result[0] = call_conv(b.unpack(), g, g_bias.defined() ? OptionalTensor(g_bias) : std::nullopt,
-                              false, geometry);
+        result[0] =
+            call_conv(b.unpack(), g, g_bias.defined() ? OptionalTensor(g_bias) : std::nullopt,
+                      false, geometry);
       else if (g_bias.defined())
         result[0] = expand_channels(g_bias, a_size);
     }
@@ -135,9 +134,8 @@ NodePtr record(Kind kind, const Tensor& a, const Tensor& b, const Tensor& bias, 
 Tensor differentiable_map(Kind kind, const Tensor& a, const Tensor& b, const OptionalTensor& bias,
                           SymInts input_size, bool relu, const ConvGeometry& geometry) {
   const auto map = [&](const Tensor& u, const Tensor& v, const OptionalTensor& w, bool with_relu) {
-    return kind == Kind::conv
-               ? call_conv(u, v, w, with_relu, geometry)
-               : call_conv_input_grad(u, v, w, input_size, with_relu, geometry);
+    return kind == Kind::conv ? call_conv(u, v, w, with_relu, geometry)
+                              : call_conv_input_grad(u, v, w, input_size, with_relu, geometry);
   };
   const Tensor bias_or_none = bias.value_or(Tensor());
   const NodePtr owner = record(kind, a, b, bias_or_none, relu, geometry);
@@ -180,7 +178,8 @@ Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const Op
                        SymInts input_size, SymInts stride, SymInts padding, SymInts dilation,
                        c10::SymInt groups, bool relu, std::string_view algorithm) {
   const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
-  return differentiable_map(Kind::input_grad, grad_output, weight, bias, input_size, relu, geometry);
+  return differentiable_map(Kind::input_grad, grad_output, weight, bias, input_size, relu,
+                            geometry);
 }
 
 std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Tensor& input,
@@ -201,13 +200,13 @@ std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Ten
   }
   const bool of_grad = has_tangent(grad_output), of_input = has_tangent(input);
   if (of_grad) {
-    const auto [t, t_bias] =
-        call_conv_weight_grad(tangent(grad_output), primal(input), weight_size, bias_grad, geometry);
+    const auto [t, t_bias] = call_conv_weight_grad(tangent(grad_output), primal(input), weight_size,
+                                                   bias_grad, geometry);
     if (bias_grad) set_tangent(db, t_bias);
     if (!of_input) set_tangent(dw, t);
     if (of_input) {
-      const Tensor u = std::get<0>(call_conv_weight_grad(primal(grad_output), tangent(input),
-                                                         weight_size, false, geometry));
+      const Tensor u = std::get<0>(
+          call_conv_weight_grad(primal(grad_output), tangent(input), weight_size, false, geometry));
       set_tangent(dw, at::add(t, u));
     }
   } else if (of_input) {

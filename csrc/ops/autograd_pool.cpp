@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Derivatives of the pools. Once the argmax is fixed every pool is a linear map, and each of these
-// maps is the adjoint of another one: max_pool_grad and max_pool_gather, avg_pool_grad and avg_pool.
-// max_pool itself moves, to first order, as the gather does.
+// maps is the adjoint of another one: max_pool_grad and max_pool_gather, avg_pool_grad and
+// avg_pool. max_pool itself moves, to first order, as the gather does.
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -141,13 +141,15 @@ Tensor max_pool_gather(const Tensor& input, const Tensor& argmax, SymInts kernel
 
 Tensor avg_pool(const Tensor& input, SymInts kernel, SymInts stride, SymInts padding,
                 bool ceil_mode, bool count_include_pad, c10::SymInt divisor) {
-  const PoolGeometry geometry{kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
+  const PoolGeometry geometry{
+      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
   return differentiable_map(Map::avg, input, {}, input.sym_sizes(), geometry);
 }
 
 Tensor avg_pool_grad(const Tensor& grad_output, SymInts input_size, SymInts kernel, SymInts stride,
                      SymInts padding, bool ceil_mode, bool count_include_pad, c10::SymInt divisor) {
-  const PoolGeometry geometry{kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
+  const PoolGeometry geometry{
+      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
   return differentiable_map(Map::avg_scatter, grad_output, {}, input_size, geometry);
 }
 

@@ -48,19 +48,17 @@ inline Tensor call_conv_input_grad(const Tensor& grad_output, const Tensor& weig
 inline std::tuple<Tensor, Tensor> call_conv_weight_grad(const Tensor& grad_output,
                                                         const Tensor& input, SymInts weight_size,
                                                         bool bias_grad, const ConvGeometry& g) {
-  static const auto op =
-      find_operator<std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, SymInts, SymInts,
-                                               SymInts, SymInts, c10::SymInt, bool,
-                                               std::string_view)>("cnnkern::conv_weight_grad");
+  static const auto op = find_operator<std::tuple<Tensor, Tensor>(
+      const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, c10::SymInt, bool,
+      std::string_view)>("cnnkern::conv_weight_grad");
   return op.call(grad_output, input, weight_size, g.stride, g.padding, g.dilation, g.groups,
                  bias_grad, g.algorithm);
 }
 
 inline std::tuple<Tensor, Tensor> call_max_pool(const Tensor& input, bool return_argmax,
                                                 const PoolGeometry& g) {
-  static const auto op =
-      find_operator<std::tuple<Tensor, Tensor>(const Tensor&, SymInts, SymInts, SymInts, SymInts,
-                                               bool, bool)>("cnnkern::max_pool");
+  static const auto op = find_operator<std::tuple<Tensor, Tensor>(
+      const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool)>("cnnkern::max_pool");
   return op.call(input, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode, return_argmax);
 }
 inline Tensor call_max_pool_grad(const Tensor& grad_output, const Tensor& argmax,
@@ -73,20 +71,21 @@ inline Tensor call_max_pool_grad(const Tensor& grad_output, const Tensor& argmax
 }
 inline Tensor call_max_pool_gather(const Tensor& input, const Tensor& argmax,
                                    const PoolGeometry& g) {
-  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts,
-                                              SymInts, SymInts, bool)>("cnnkern::max_pool_gather");
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, bool)>(
+          "cnnkern::max_pool_gather");
   return op.call(input, argmax, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode);
 }
 inline Tensor call_avg_pool(const Tensor& input, const PoolGeometry& g) {
-  static const auto op = find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, bool, bool,
-                                              c10::SymInt)>("cnnkern::avg_pool");
+  static const auto op =
+      find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, bool, bool, c10::SymInt)>(
+          "cnnkern::avg_pool");
   return op.call(input, g.kernel, g.stride, g.padding, g.ceil_mode, g.count_include_pad, g.divisor);
 }
 inline Tensor call_avg_pool_grad(const Tensor& grad_output, SymInts input_size,
                                  const PoolGeometry& g) {
-  static const auto op =
-      find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool,
-                           c10::SymInt)>("cnnkern::avg_pool_grad");
+  static const auto op = find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, SymInts,
+                                              bool, bool, c10::SymInt)>("cnnkern::avg_pool_grad");
   return op.call(grad_output, input_size, g.kernel, g.stride, g.padding, g.ceil_mode,
                  g.count_include_pad, g.divisor);
 }

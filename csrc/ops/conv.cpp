@@ -35,8 +35,8 @@ Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& opt
   const Tensor bias = optional_bias.value_or(Tensor());
   check_rank(op, "weight", weight.dim(), input.dim());
   check_types(op, input, "input", weight, "weight");
-  const auto args = conv_arguments<int64_t>(op, input.sizes(), weight.sizes(), stride, padding,
-                                            dilation, groups);
+  const auto args =
+      conv_arguments<int64_t>(op, input.sizes(), weight.sizes(), stride, padding, dilation, groups);
   const auto shape = checked([&] { return conv_output_shape(args); });
   check_bias<int64_t>(op, bias, input, shape[1]);
   const auto format = memory_format(input);
@@ -67,8 +67,8 @@ Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight,
   check_rank(op, "weight", weight.dim(), grad_output.dim());
   check_rank(op, "input_size", int64_t(input_size.size()), grad_output.dim());
   check_types(op, grad_output, "grad_output", weight, "weight");
-  const auto args = conv_arguments<int64_t>(op, input_size, weight.sizes(), stride, padding,
-                                            dilation, groups);
+  const auto args =
+      conv_arguments<int64_t>(op, input_size, weight.sizes(), stride, padding, dilation, groups);
   checked([&] { check_input_grad(args, grad_output.sizes().vec()); });
   check_bias<int64_t>(op, bias, grad_output, input_size[1]);
   const auto format = memory_format(grad_output);
@@ -99,8 +99,8 @@ std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Ten
   check_rank(op, "grad_output", grad_output.dim(), input.dim());
   check_rank(op, "weight_size", int64_t(weight_size.size()), input.dim());
   check_types(op, input, "input", grad_output, "grad_output");
-  const auto args = conv_arguments<int64_t>(op, input.sizes(), weight_size, stride, padding,
-                                            dilation, groups);
+  const auto args =
+      conv_arguments<int64_t>(op, input.sizes(), weight_size, stride, padding, dilation, groups);
   checked([&] { check_weight_grad(args, grad_output.sizes().vec()); });
   const auto format = memory_format(input);
   const ConvProblem problem = make_problem(args, data_type(input), format_of(format), bias_grad,

@@ -128,8 +128,8 @@ Tensor avg_pool(const Tensor& input, SymInts kernel, SymInts stride, SymInts pad
 
 Tensor avg_pool_grad(const Tensor& grad_output, SymInts input_size, SymInts kernel, SymInts stride,
                      SymInts padding, bool ceil_mode, bool count_include_pad, SymInt divisor) {
-  const auto args = avg_arguments(input_size, kernel, stride, padding, ceil_mode,
-                                  count_include_pad, std::move(divisor));
+  const auto args = avg_arguments(input_size, kernel, stride, padding, ceil_mode, count_include_pad,
+                                  std::move(divisor));
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   pooled(args);

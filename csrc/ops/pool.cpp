@@ -41,9 +41,10 @@ PoolArguments<int64_t> avg_arguments(IntArrayRef input, IntArrayRef kernel, IntA
 
 void check_argmax(const char* op, const Tensor& argmax, const PoolProblem& problem,
                   IntArrayRef shape) {
-  TORCH_CHECK(argmax.scalar_type() == argmax_type(taps_of(problem)) && argmax.sizes() == shape, op,
-              ": expected argmax of shape ", shape, " and dtype ", argmax_type(taps_of(problem)),
-              ", got ", argmax.sizes(), " and ", argmax.scalar_type());
+  const auto type = argmax_type(taps_of(problem));
+  TORCH_CHECK(argmax.scalar_type() == type && argmax.sizes() == shape, op,
+              ": expected argmax of shape ", shape, " and dtype ", c10::getDtypeNames(type).first,
+              ", got ", argmax.sizes(), " and ", dtype_name(argmax));
 }
 
 std::tuple<Tensor, Tensor> max_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride,
@@ -53,8 +54,8 @@ std::tuple<Tensor, Tensor> max_pool(const Tensor& input, IntArrayRef kernel, Int
   check_types(args.op, input, "input", {}, "");
   const Pooling pool = pooling(args, input);
   const Tensor y = allocate(pool.output, input.options(), pool.format);
-  const auto bytes = input.options().dtype(return_argmax ? argmax_type(taps_of(pool.problem))
-                                                         : at::kByte);
+  const auto bytes =
+      input.options().dtype(return_argmax ? argmax_type(taps_of(pool.problem)) : at::kByte);
   const Tensor argmax =
       return_argmax ? allocate(pool.output, bytes, pool.format) : at::empty({0}, bytes);
   if (y.numel() == 0) return {y, argmax};
@@ -122,8 +123,8 @@ Tensor max_pool_indices(const Tensor& argmax, IntArrayRef input_size, IntArrayRe
 
 Tensor avg_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                 bool ceil_mode, bool count_include_pad, int64_t divisor) {
-  const auto args = avg_arguments(input.sizes(), kernel, stride, padding, ceil_mode,
-                                  count_include_pad, divisor);
+  const auto args =
+      avg_arguments(input.sizes(), kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   check_types(args.op, input, "input", {}, "");
   const Pooling pool = pooling(args, input);
   const Tensor y = allocate(pool.output, input.options(), pool.format);
@@ -138,8 +139,8 @@ Tensor avg_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, Int
 Tensor avg_pool_grad(const Tensor& grad_output, IntArrayRef input_size, IntArrayRef kernel,
                      IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
                      bool count_include_pad, int64_t divisor) {
-  const auto args = avg_arguments(input_size, kernel, stride, padding, ceil_mode,
-                                  count_include_pad, divisor);
+  const auto args =
+      avg_arguments(input_size, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   const Pooling pool = pooling(args, grad_output);
