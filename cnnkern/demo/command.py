@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 from pathlib import Path
 
 import torch
@@ -52,11 +51,13 @@ def check_output(path: Path) -> None:
         )
     if path.is_dir():
         raise UsageError(f"--output: '{path}' is a folder, expected a file name")
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"--output: the folder '{folder}' does not exist")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise UsageError(f"--output: '{path}' cannot be written here; name another file")
+    there = path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise UsageError(f"--output: '{path}' cannot be written: {error.strerror}") from None
+    if not there:
+        path.unlink()
 
 
 def choose_device(wanted: str) -> torch.device:
