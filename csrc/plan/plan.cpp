@@ -17,9 +17,10 @@ namespace {
 const std::array<const ConvCandidate*, 3> kConvolutions{&conv_depthwise, &conv_direct,
                                                         &conv_im2col};
 
-std::string microseconds(double value) {
+std::string time_text(double us) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.3g us", value);
+  const double scale = us < 1e3 ? 1 : us < 1e6 ? 1e3 : 1e6;
+  std::snprintf(text, sizeof text, "%.3g %s", us / scale, us < 1e3 ? "us" : us < 1e6 ? "ms" : "s");
   return text;
 }
 
@@ -76,8 +77,8 @@ Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
     if (candidate == chosen) continue;
     std::string reason = candidate->refuse(g, inner);
     if (reason.empty()) {
-      reason = "serves, predicted " +
-               microseconds(predicted_us(candidate->cost(g, inner, traits), traits)) + "; " +
+      reason = "would take " + time_text(predicted_us(candidate->cost(g, inner, traits), traits)) +
+               "; " +
                (algorithm == "auto" ? plan.algorithm + " stands before it" : "not the named one");
     }
     plan.refused.push_back({name_of(candidate->algorithm), reason});

@@ -186,7 +186,16 @@ PYBIND11_MODULE(_C, m) {
   bind_conv_problem(m);
   bind_pool_problem(m);
   bind_plan(m);
-  m.def("parse", &parse, py::arg("text"));
+  m.def(
+      "parse",
+      [](const py::str& text) {
+        Py_ssize_t length = 0;
+        // A lone surrogate has no UTF-8: a UnicodeEncodeError, which is a ValueError.
+        const char* bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &length);
+        if (!bytes) throw py::error_already_set();
+        return parse(std::string(bytes, static_cast<size_t>(length)));
+      },
+      py::arg("text"));
   m.def("plan", &plan_here<ConvProblem>, py::arg("problem"), py::arg("direction"),
         py::arg("algorithm") = "auto", py::arg("threads") = 0);
   m.def("plan", &plan_here<PoolProblem>, py::arg("problem"), py::arg("direction"),

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Says which algorithm serves a problem in each direction, what it costs, and why no other does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from . import _C
+from .problem import ConvProblem, Problem, problem_of
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The plans of a problem, one a direction; ``str()`` is a text to read."""
+
+    problem: Problem
+    plans: tuple[_C.Plan, ...]
+    isa: str
+    threads: int
+
+    def __str__(self) -> str:
+        return "\n".join([*self._head(), "", *self._table(), *self._refusals(), "", self._foot()])
+
+    def _head(self) -> Iterable[str]:
+        yield str(self.problem)
+        weight = ""
+        if isinstance(self.problem, ConvProblem):
+            weight = f", weight {self.problem.weight_size}"
+        yield f"input {self.problem.input_size}{weight} -> output {self.problem.output_size}"
+
+    def _table(self) -> Iterable[str]:
+        sums = "float64" if self.problem.dtype == "float64" else "float32"
+        if self.problem.op.startswith("max"):
+            sums = "-"
+        rows = [
+            ("direction", "algorithm", "workspace", "predicted", "bound by", "FLOPs", "bytes")
+            + ("sums in", "batch-invariant")
+        ]
+        for plan in self.plans:
+            rows.append(
+                (
+                    plan.direction,
+                    plan.algorithm,
+                    _binary(plan.workspace_bytes),
+                    _time(plan.predicted_us),
+                    plan.bound,
+                    _decimal(plan.flops),
+                    _decimal(plan.bytes),
+                    sums,
+                    "yes" if plan.batch_invariant else "no",
+                )
+            )
+        return _aligned(rows)
+
+    def _refusals(self) -> Iterable[str]:
+        for plan in self.plans:
+            if plan.refused:
+                yield ""
+                yield f"{plan.direction} not by"
+                yield from ("  " + line for line in _aligned(plan.refused))
+
+    def _foot(self) -> str:
+        return (
+            f"Predictions are of nominal rates, {self.isa} with {self.threads} "
+            f"thread{'' if self.threads == 1 else 's'}; they compare algorithms, they are not "
+            "measured."
+        )
+
+
+def explain(
+    problem: str | Problem | nn.Module, input: Tensor | None = None, *, algorithm: str | None = None
+) -> Explanation:
+    """Explains a problem, or a layer with an input.
+
+    Args:
+        problem: a problem or its text, or a layer of torch.nn or cnnkern.nn.
+        input: what the layer would be called with.
+        algorithm: the one that must serve; by default the layer's own, or the plan's choice.
+
+    Returns:
+        The plan of every direction; ``print`` it.
+
+    Raises:
+        TypeError: a layer without an input, or an input without a layer.
+        ValueError: the text is no problem, or the layer does not take the input.
+        RuntimeError: the named algorithm does not serve the problem; the text says why.
+
+    Example:
+        >>> import torch, cnnkern
+        >>> print(cnnkern.explain("conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1"))
+        conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1
+        input (8, 64, 56, 56), weight (128, 64, 3, 3) -> output (8, 128, 28, 28)
+        ...
+        >>> layer = torch.nn.MaxPool2d(2)
+        >>> [plan.direction for plan in cnnkern.explain(layer, torch.zeros(1, 6, 24, 24)).plans]
+        ['forward', 'input_grad']
+    """
+    if isinstance(problem, nn.Module):
+        if input is None:
+            raise TypeError("explain: expected an input beside the layer")
+        algorithm = algorithm or getattr(problem, "algorithm", "auto")
+        problem = problem_of(problem, input)
+    elif input is not None:
+        raise TypeError("explain: expected an input only beside a layer")
+    if isinstance(problem, str):
+        problem = _C.parse(problem)
+    facts = _C.info()
+    threads: int = facts["threads"]
+    plans = tuple(
+        _C.plan(problem, direction, algorithm or "auto", threads)
+        for direction in problem.directions()
+    )
+    return Explanation(problem, plans, facts["isa"], threads)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _scaled(value: float, units: Sequence[str], step: float) -> str:
+    for unit in units[:-1]:
+        # Three digits are shown: what rounds to a whole step belongs to the next unit.
+        if value < step * 0.9995:
+            break
+        value /= step
+    else:
+        unit = units[-1]
+    digits = 0 if unit == units[0] and value == int(value) else max(0, 2 - len(str(int(value))) + 1)
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+def _binary(size: int) -> str:
+    return _scaled(size, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
+
+
+def _decimal(count: float) -> str:
+    return _scaled(count, ("", "k", "M", "G", "T", "P"), 1000)
+
+
+def _time(us: float) -> str:
+    return _scaled(us, ("us", "ms", "s"), 1000)
