@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
+from .._C import fast_avg_pool, fast_conv, fast_max_pool
 from ._arguments import (
     Ints,
     Padding,
@@ -48,6 +50,12 @@ def conv(
     algorithm: str,
 ) -> Tensor:
     """Convolves; `op` is what the user called, the rest its arguments."""
+    if not is_compiling():
+        y: Tensor = fast_conv(
+            rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
+        )
+        if y is not NotImplemented:
+            return y
     if not (
         isinstance(input, Tensor)
         and isinstance(weight, Tensor)
@@ -68,7 +76,7 @@ def conv(
     )
     dims = input.dim()
     if dims == rank + 2:
-        y: Tensor = _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
+        y = _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
         return y
     if dims != rank + 1:
         wrong_rank(op, rank, input)
@@ -88,6 +96,10 @@ def max_pool(
     return_indices: bool,
 ) -> Any:
     """Takes maxima; a pair (values, indices) if `return_indices`. `op` is what the user called."""
+    if not return_indices and not is_compiling():
+        y: Tensor = fast_max_pool(rank, input, kernel_size, stride, padding, dilation, ceil_mode)
+        if y is not NotImplemented:
+            return y
     if not isinstance(input, Tensor):
         require_tensors(op, input=input)
     kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
@@ -105,7 +117,7 @@ def max_pool(
     elif input.dim() != rank + 2:
         wrong_rank(op, rank, input)
     if not return_indices:
-        y: Tensor = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, False)[0]
+        y = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, False)[0]
         return y.squeeze(0) if single else y
     y, argmax = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, True)
     indices: Tensor = _MAX_POOL_INDICES(
@@ -126,6 +138,12 @@ def avg_pool(
     divisor_override: int | None,
 ) -> Tensor:
     """Takes averages. `op` is what the user called, the rest its arguments."""
+    if divisor_override is None and not is_compiling():
+        y: Tensor = fast_avg_pool(
+            rank, input, kernel_size, stride, padding, ceil_mode, count_include_pad
+        )
+        if y is not NotImplemented:
+            return y
     if not isinstance(input, Tensor):
         require_tensors(op, input=input)
     kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
@@ -140,7 +158,7 @@ def avg_pool(
     total = divisor(op, divisor_override)
     dims = input.dim()
     if dims == rank + 2:
-        y: Tensor = _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
+        y = _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
         return y
     if dims != rank + 1:
         wrong_rank(op, rank, input)

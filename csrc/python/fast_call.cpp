@@ -46,6 +46,10 @@ bool read_integers(PyObject* o, Py_ssize_t rank, int copies, Integers& to) {
   return true;
 }
 
+bool is_text(PyObject* o, const char* text) {
+  return PyUnicode_CheckExact(o) && PyUnicode_CompareWithASCIIString(o, text) == 0;
+}
+
 // A torch.Tensor or Parameter, no subclass that may have ideas of its own.
 const at::Tensor* read_tensor(PyObject* o) {
   return THPVariable_CheckExact(o) ? &THPVariable_Unpack(o) : nullptr;
@@ -67,7 +71,7 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   int64_t rank, groups;
   if (count != 10 || at::impl::torch_function_mode_enabled() || !read_int(args[0], rank) ||
-      rank < 1 || rank > kMaxRank || !read_int(args[7], groups) || !PyUnicode_CheckExact(args[9]))
+      rank < 1 || rank > kMaxRank || !read_int(args[7], groups) || !is_text(args[9], "auto"))
     return not_plain();
   const at::Tensor* const input = read_tensor(args[1]);
   const at::Tensor* const weight = read_tensor(args[2]);
@@ -84,14 +88,11 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
   if (relu &&
       (!PyUnicode_CheckExact(args[8]) || PyUnicode_CompareWithASCIIString(args[8], "relu") != 0))
     return not_plain();
-  Py_ssize_t length = 0;
-  const char* const name = PyUnicode_AsUTF8AndSize(args[9], &length);
-  if (!name) return nullptr;
   const ops::OptionalTensor optional_bias = bias ? ops::OptionalTensor(*bias) : std::nullopt;
   const at::Tensor y = [&] {
     const WithoutLock unlocked;
     return ops::call_conv(*input, *weight, optional_bias, relu,
-                          {stride, padding, dilation, groups, {name, size_t(length)}});
+                          {stride, padding, dilation, groups, "auto"});
   }();
   return THPVariable_Wrap(y);
   END_HANDLE_TH_ERRORS
