@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ._C import ConvProblem, PoolProblem, parse
 from .functional import _arguments as arguments
 
-__all__ = ["ConvProblem", "Problem", "PoolProblem", "parse", "problem_of"]
+__all__ = ["ConvProblem", "PoolProblem", "Problem", "parse", "problem_of"]
 
 Problem = ConvProblem | PoolProblem
 
