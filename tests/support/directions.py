@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each direction of a convolution by its own operator, so that algorithms can be named one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cnnkern import _C
+from cnnkern.testing import Call, guarded_like
+
+ALGORITHMS = ("direct", "depthwise", "im2col")
+DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What the three directions of one convolution take."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    grad: Tensor
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return [t for t in (self.input, self.weight, self.bias) if t is not None]
+
+
+def draw(call: Call, random, *, seed: int = 0) -> Operands:
+    """Operands in the problem's format, at addresses that no vector is aligned to."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def one(size):
+        return guarded_like(call.laid_out(random(size, call.dtype, generator))).tensor
+
+    bias = one(call.bias_size) if call.bias else None
+    return Operands(one(call.input_size), one(call.weight_size), bias, one(call.output_size))
+
+
+def serving(call: Call, direction: str) -> list[str]:
+    """The algorithms that do not refuse the problem."""
+    problem = _C.parse(call.text)
+    names = []
+    for name in ALGORITHMS:
+        try:
+            _C.plan(problem, direction, name)
+        except RuntimeError:
+            continue
+        names.append(name)
+    return names
+
+
+def run(call: Call, direction: str, operands: Operands, algorithm: str = "auto") -> list[Tensor]:
+    """The output, the input's gradient, or the weight's (and the bias's, where there is one)."""
+    o, ops = operands, torch.ops.cnnkern
+    lists = (call.stride, call.flat_padding, call.dilation, call.groups)
+    if direction == "weight_grad":
+        pair = (o.input, o.grad) if call.is_transposed else (o.grad, o.input)
+        # A transposed convolution's bias is a channel of what is the input here.
+        with_bias = call.bias and not call.is_transposed
+        weight_grad, bias_grad = ops.conv_weight_grad(
+            *pair, call.weight_size, *lists, with_bias, algorithm
+        )
+        return [weight_grad, bias_grad] if with_bias else [weight_grad]
+    forward = direction == "forward"
+    first, bias, relu = (o.input, o.bias, call.relu) if forward else (o.grad, None, False)
+    if forward != call.is_transposed:
+        return [ops.conv(first, o.weight, bias, *lists, relu, algorithm)]
+    size = call.output_size if forward else call.input_size
+    return [ops.conv_input_grad(first, o.weight, bias, size, *lists, relu, algorithm)]
+
+
+def expected(direction: str, values: list[Tensor]) -> list[Tensor]:
+    """Those of ``cnnkern.testing.derivatives``'s tensors that ``run`` gives."""
+    return {"forward": values[:1], "input_grad": values[1:2], "weight_grad": values[2:]}[direction]

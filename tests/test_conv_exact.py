@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Small integers come out exactly, from every algorithm: any slip of an index shows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import CONV, CONV_TRANSPOSE, lines, variants
+from support.directions import ALGORITHMS, DIRECTIONS, draw, expected, run, serving
+
+from cnnkern.testing import (
+    Call,
+    check,
+    check_equal,
+    derivatives,
+    poisoned_allocations,
+    random_integers,
+)
+
+PROBLEMS = lines(CONV, CONV_TRANSPOSE)
+
+
+def _check_directions(call: Call, algorithms: dict[str, list[str]]) -> None:
+    operands = draw(call, random_integers)
+    doubles = [t.double() for t in operands.tensors]
+    values = derivatives(call, doubles, operands.grad.double())
+    for direction in DIRECTIONS:
+        for algorithm in algorithms[direction]:
+            with poisoned_allocations():
+                results = run(call, direction, operands, algorithm)
+            for result, y64 in zip(results, expected(direction, values)):
+                name = f"{call.text}: {direction}, {algorithm}"
+                check_equal(result, y64, call.dtype, name=name)
+
+
+@pytest.mark.parametrize("problem", variants(PROBLEMS))
+def test_every_algorithm_is_exact(problem):
+    call = Call.parse(problem)
+    _check_directions(call, {direction: serving(call, direction) for direction in DIRECTIONS})
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_function_and_its_gradients_are_exact(problem):
+    check(problem, integers=True)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_cases_reach_every_algorithm(algorithm, direction):
+    served = [p for p in PROBLEMS if algorithm in serving(Call.parse(p), direction)]
+    assert len(served) >= 12
+    assert {Call.parse(p).rank for p in served} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_refused_algorithm_says_why(direction):
+    call = Call.parse("conv2d 1x4x6x6 8x4x3x3 padding=1")
+    with pytest.raises(RuntimeError, match=r"depthwise.*C/groups is 4"):
+        run(call, direction, draw(call, random_integers), "depthwise")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_16_bit_sums_are_float32(dtype):
+    # 2,048 + 1 is not a float16 and 256 + 1 not a bfloat16: an accumulator of either type sticks.
+    x = torch.ones(1, 4096, 1, 1, dtype=dtype)
+    y = torch.ops.cnnkern.conv(x, x, None, [1, 1], [0] * 4, [1, 1], 1, False, "auto")
+    assert y.item() == 4096
