@@ -223,7 +223,7 @@ class AvgPool1d(torch.nn.AvgPool1d):
         super().__init__(
             kernel_size,  # type: ignore[arg-type]
             stride,  # type: ignore[arg-type]
-            0,
+            padding if isinstance(padding, int) else 0,
             ceil_mode,
             count_include_pad,
         )
