@@ -1,9 +1,122 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The convolution kernels of one instruction set.
+// The convolution kernels of one instruction set, and the plain structs that they are called with.
+// Void pointers are of the table's storage type, or (strips, packed filters, sums) of the type that
+// it computes in.
 #pragma once
+#include <array>
+#include <cstdint>
+
+#include "conv_gather.h"
 
 namespace cnnkern::cpu {
 
-struct ConvKernels {};
+using Strides = std::array<int64_t, 5>;
+
+// An axis cut into blocks, and where the source positions of a block lie in a packed strip.
+// Dense: neighbours stay neighbours. Otherwise each (output, tap) has its own place.
+struct BlockAxis : Axis {
+  int64_t block, blocks;  // outputs in a block (the last may have fewer), blocks
+  bool dense;
+  int64_t pitch;                 // dense: from one source position to the next
+  int64_t out_pitch, tap_pitch;  // from one output, one tap, to the next
+};
+
+// The source region of a block of images and outputs, in compute type, channels innermost, padding
+// written in.
+struct Blocks {
+  std::array<BlockAxis, 3> axis;
+  int64_t images, image_block, image_blocks, image_pitch;
+  int64_t channels;     // of a strip
+  int64_t strip_size;   // elements
+  int64_t pixels;       // outputs in a block, at most
+  int64_t count() const {
+    return image_blocks * axis[0].blocks * axis[1].blocks * axis[2].blocks;
+  }
+};
+
+// A stretch of the reduction that is contiguous in the source: a tap's channels, or several taps'.
+struct Run {
+  int64_t offset, length;
+};
+// So many terms are added up in registers before they join the sums in memory: that keeps a
+// chunk of the filters in the first cache, and rounding errors of long sums small.
+struct Chunk {
+  const Run* runs;
+  int64_t count, terms;
+};
+
+struct GatherCall {
+  Blocks blocks;
+  int64_t groups, cin, cout;  // channels of a group
+  int64_t filter_parts;       // tasks that share a block, each with some of its filter blocks
+  const void* x;
+  Strides xs;
+  void* y;
+  Strides ys;
+  const void* bias;  // groups * cout values, or null
+  bool relu;
+  const void* filters;  // packed: [group][block of vectors][tap][channel][lane]
+  int64_t filter_group;
+  const Chunk* packed_chunks;    // offsets in a strip
+  const Chunk* in_place_chunks;  // offsets in x, or null where x cannot be read as it is
+  int64_t chunks;
+  int64_t tasks() const { return blocks.count() * groups * filter_parts; }
+};
+struct GatherScratch {
+  void *strip, *sums;
+  int64_t *source, *destination, *stretch;  // a value a pixel of a block
+};
+
+struct FilterPack {
+  const void* w;
+  int64_t lane_stride, channel_stride, group_stride;
+  Strides strides;
+  Axes axes;  // which taps, in which order
+  int64_t groups, lanes, channels;
+  void* packed;
+};
+
+struct WeightGradCall {
+  Blocks blocks;  // channels: channel_block
+  int64_t groups, cin, cout;
+  int64_t channel_block, channel_blocks, filter_block, filter_blocks, splits;
+  const void* x;
+  Strides xs;
+  const void* dy;
+  Strides ys;
+  void* dw;
+  Strides ws;
+  Extent kernel;  // all taps: those that blocks leave out have a zero gradient
+  void* db;                     // or null
+  const int64_t* packed_taps;    // offsets of taps in a strip
+  const int64_t* in_place_taps;  // offsets of taps in x, or null where it cannot be read as it is
+  // [split][group][filter block][channel block][sums_size]; one is [vectors][tap, channel][lane],
+  // then the sums of dy
+  void* sums;
+  int64_t sums_size;
+  int64_t tasks() const { return splits * groups * filter_blocks * channel_blocks; }
+};
+struct WeightGradScratch {
+  void *strip, *dy;
+  int64_t *source, *dy_source, *row;
+};
+
+struct ConvTypeKernels {
+  int lanes;    // of the compute type
+  int vectors;  // of filters in the widest tile: packed filters come in blocks of so many
+  void (*pack_filters)(const FilterPack&, int64_t begin, int64_t end);  // tasks: groups * vectors
+  void (*gather)(const GatherCall&, const GatherScratch&, int64_t begin, int64_t end);
+  void (*weight_grad)(const WeightGradCall&, const WeightGradScratch&, int64_t begin, int64_t end);
+  // Tasks: groups * filter_blocks * channel_blocks; adds the splits in order and stores.
+  void (*weight_grad_store)(const WeightGradCall&, int64_t begin, int64_t end);
+};
+
+struct ConvKernels {
+  ConvTypeKernels type[4];  // by DataType
+};
+
+constexpr int64_t kPanel = 192;      // pixels whose sums stay in the first cache
+constexpr int64_t kMaxTile = 16;     // pixels of the tallest tile, at most
+constexpr int64_t kPixelChunk = 256; // pixels of a weight gradient added up in registers
 
 }  // namespace cnnkern::cpu

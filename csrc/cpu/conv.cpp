@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv.h"
+
+#include "conv_drivers.h"
+
+namespace cnnkern::cpu {
+
+void conv_forward(const ConvProblem& g, Algorithm algorithm, const View& x, const View& w,
+                  const void* bias, const View& y, const ParallelFor& parallel) {
+  gather_conv(g, Direction::forward, algorithm, x, w, bias, y, parallel);
+}
+
+void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& w,
+                     const void* bias, const View& dx, const ParallelFor& parallel) {
+  gather_conv(g, Direction::input_grad, algorithm, dy, w, bias, dx, parallel);
+}
+
+void conv_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& x,
+                      const View& dw, void* db, const ParallelFor& parallel) {
+  dense_weight_grad(g, algorithm, dy, x, dw, db, parallel);
+}
+
+int64_t conv_workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,
+                             int64_t threads) {
+  return direction == Direction::weight_grad
+             ? dense_weight_grad_workspace(g, algorithm, threads)
+             : gather_conv_workspace(g, direction, algorithm, threads);
+}
+
+}  // namespace cnnkern::cpu

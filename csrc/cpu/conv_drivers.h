@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What conv.cpp sends a convolution to. Each driver also tells what it allocates.
+#pragma once
+#include "conv.h"
+#include "conv_gather.h"
+
+namespace cnnkern::cpu {
+
+// direct and im2col, forward and input gradient.
+void gather_conv(const ConvProblem&, Direction, Algorithm, const View& x, const View& w,
+                 const void* bias, const View& y, const ParallelFor&);
+int64_t gather_conv_workspace(const ConvProblem&, Direction, Algorithm, int64_t threads);
+
+void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x,
+                       const View& dw, void* db, const ParallelFor&);
+int64_t dense_weight_grad_workspace(const ConvProblem&, Algorithm, int64_t threads);
+
+}  // namespace cnnkern::cpu

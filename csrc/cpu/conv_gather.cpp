@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_gather.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace cnnkern::cpu {
+namespace {
+
+int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+// Taps that see nothing but padding, whatever the position, add zeros: they are left out.
+Axis without_idle_taps(Axis axis) {
+  const int64_t last = (axis.out - 1) * axis.stride + axis.base;
+  const int64_t begin = std::max<int64_t>(0, -floor_div(last, axis.step));
+  const int64_t end = std::min(axis.taps, floor_div(axis.in - 1 - axis.base, axis.step) + 1);
+  axis.taps = std::max<int64_t>(0, end - begin);
+  if (!axis.taps) return axis;
+  axis.base += begin * axis.step;
+  axis.tap_first += begin * axis.tap_spacing;
+  return axis;
+}
+
+int64_t inverse(int64_t a, int64_t modulus) {
+  int64_t r0 = modulus, r1 = a % modulus, t0 = 0, t1 = 1;
+  while (r1) {
+    const int64_t quotient = r0 / r1;
+    std::swap(r0 -= quotient * r1, r1);
+    std::swap(t0 -= quotient * t1, t1);
+  }
+  return t0 < 0 ? t0 + modulus : t0;
+}
+
+// The phase of one axis that holds input position h0, which is less than the stride.
+Axis phase(const ConvProblem& g, int axis, int64_t h0) {
+  const int64_t stride = g.stride[axis], dilation = g.dilation[axis], taps = g.kernel[axis];
+  const int64_t common = std::gcd(dilation, stride), every = stride / common;
+  const int64_t residue = (h0 + g.pad_before[axis]) % stride;
+  Axis phase{};
+  phase.out = (g.input[axis] - 1 - h0) / stride + 1;
+  phase.in = g.output[axis];
+  phase.stride = 1;
+  phase.step = dilation / common;
+  phase.first = h0;
+  phase.spacing = stride;
+  if (residue % common) return phase;
+  // The first tap r with residue = r * dilation (modulo stride).
+  const auto wide = __int128(residue / common) * (every == 1 ? 0 : inverse(dilation / common, every));
+  const int64_t r0 = every == 1 ? 0 : int64_t(wide % every);
+  if (r0 >= taps) return phase;
+  phase.taps = (taps - 1 - r0) / every + 1;
+  // Further taps read earlier source positions: walk them backwards.
+  phase.base = (h0 + g.pad_before[axis] - r0 * dilation) / stride - (phase.taps - 1) * phase.step;
+  phase.tap_first = r0 + every * (phase.taps - 1);
+  phase.tap_spacing = -every;
+  return without_idle_taps(phase);
+}
+
+}  // namespace
+
+Axes forward_axes(const ConvProblem& g) {
+  Axes axes;
+  for (int i = 0; i < 3; ++i)
+    axes[i] = without_idle_taps({g.output[i], g.input[i], g.kernel[i], g.stride[i],
+                                 -g.pad_before[i], g.dilation[i], 0, 1, 0, 1});
+  return axes;
+}
+
+InputGradPhases input_grad_phases(const ConvProblem& g) {
+  InputGradPhases result{{}, true};
+  std::vector<Axis> along[3];
+  for (int i = 0; i < 3; ++i)
+    for (int64_t h0 = 0; h0 < std::min(g.stride[i], g.input[i]); ++h0) {
+      const Axis axis = phase(g, i, h0);
+      if (axis.taps)
+        along[i].push_back(axis);
+      else
+        result.complete = false;
+    }
+  result.phases.reserve(along[0].size() * along[1].size() * along[2].size());
+  for (const Axis& d : along[0])
+    for (const Axis& h : along[1])
+      for (const Axis& w : along[2]) result.phases.push_back({d, h, w});
+  return result;
+}
+
+}  // namespace cnnkern::cpu

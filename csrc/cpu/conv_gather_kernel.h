@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// y[n, k, p] = sum over taps and channels: a task takes a block of outputs of one group, packs what
+// it reads (or reads it in place), and runs tiles over panels of pixels, filters and the reduction.
+// Serves forward and input gradients, direct (dense strips) and im2col (a row a pixel) alike: what
+// differs is where the taps of a pixel lie.
+
+template <class T>
+inline void destination_offsets(const GatherCall& g, const Block& block, int64_t* destination,
+                                int64_t* stretch) {
+  int64_t count = 0;
+  const auto position = [&](int axis, int64_t o) {
+    const BlockAxis& a = g.blocks.axis[axis];
+    return (a.first + (block.at[axis + 1] + o) * a.spacing) * g.ys[axis + 2];
+  };
+  const int64_t step = g.blocks.axis[2].spacing * g.ys[4];
+  for (int64_t n = 0; n < block.size[0]; ++n)
+    for (int64_t d = 0; d < block.size[1]; ++d)
+      for (int64_t h = 0; h < block.size[2]; ++h) {
+        int64_t at = (block.at[0] + n) * g.ys[0] + position(0, d) + position(1, h) + position(2, 0);
+        for (int64_t w = 0; w < block.size[3]; ++w, at += step) destination[count++] = at;
+      }
+  if (g.ys[1] == 1) return;
+  int64_t run = 1;
+  for (int64_t i = count - 1; i >= 0; --i) {
+    run = i + 1 < count && destination[i + 1] == destination[i] + 1 ? run + 1 : 1;
+    stretch[i] = run;
+  }
+}
+
+template <class T>
+inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  constexpr int n = lanes<A>;
+  const T* const x = static_cast<const T*>(g.x);
+  T* const y = static_cast<T*>(g.y);
+  A* const strip = static_cast<A*>(scratch.strip);
+  A* const sums = static_cast<A*>(scratch.sums);
+  const int64_t all_vectors = (g.cout + n - 1) / n;
+  const int64_t filter_blocks = (all_vectors + kMaxVectors - 1) / kMaxVectors;
+  int64_t terms = 0;
+  for (int64_t i = 0; i < g.chunks; ++i) terms += g.packed_chunks[i].terms;
+
+  int64_t packed_for = -1, block_for = -1;
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t part = task % g.filter_parts, group = task / g.filter_parts % g.groups;
+    const int64_t index = task / g.filter_parts / g.groups;
+    const Block block = block_at(g.blocks, index);
+    const int64_t pixels = block.pixels();
+    const T* const x_group = x + group * g.cin * g.xs[1];
+    const bool in_place = std::is_same_v<T, A> && g.in_place_chunks && inside(g.blocks, block);
+    if (block_for != index) {
+      source_offsets(g.blocks, block, in_place ? &g.xs : nullptr, scratch.source);
+      destination_offsets<T>(g, block, scratch.destination, scratch.stretch);
+      block_for = index;
+    }
+    const A* source = strip;
+    if (in_place) {
+      if constexpr (std::is_same_v<T, A>) source = x_group + source_origin(g.blocks, block, g.xs);
+    } else if (packed_for != task / g.filter_parts) {
+      pack_strip<T>(g.blocks, block, x_group, g.xs, g.cin, strip);
+      packed_for = task / g.filter_parts;
+    }
+    const Chunk* const chunks = in_place ? g.in_place_chunks : g.packed_chunks;
+    const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group;
+    const T* const bias =
+        g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
+
+    const int64_t panels = (pixels + kPanel - 1) / kPanel, panel = (pixels + panels - 1) / panels;
+    const int64_t first_block = filter_blocks * part / g.filter_parts;
+    const int64_t last_block = filter_blocks * (part + 1) / g.filter_parts;
+    for (int64_t p = 0; p < pixels; p += panel) {
+      const int64_t count = smaller(panel, pixels - p);
+      for (int64_t kb = first_block; kb < last_block; ++kb) {
+        const int vectors = int(smaller(kMaxVectors, all_vectors - kb * kMaxVectors));
+        const A* filter = filters + kb * kMaxVectors * n * terms;
+        if (!g.chunks) clear(sums, count * vectors * n);
+        for (int64_t c = 0; c < g.chunks; ++c) {
+          for_each_tile(count, vectors, [&](int height, int64_t at) {
+            Tiles<A>::gather(vectors, height)(source, scratch.source + p + at, chunks[c], filter,
+                                              sums + at * vectors * n, c == 0);
+          });
+          filter += chunks[c].terms * vectors * n;
+        }
+        const int64_t k = kb * kMaxVectors * n;
+        store_sums<T>(sums, vectors, count, g.cout - k, bias ? bias + k : nullptr, g.relu,
+                      scratch.destination + p, scratch.stretch + p, g.ys[1],
+                      y + (group * g.cout + k) * g.ys[1]);
+      }
+    }
+  }
+}

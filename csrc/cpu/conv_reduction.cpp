@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_reduction.h"
+
+#include <algorithm>
+
+namespace cnnkern::cpu {
+namespace {
+
+template <class Body>
+void for_each_tap(const Axes& axes, const Extent& pitch, const Body& body) {
+  for (int64_t d = 0; d < axes[0].taps; ++d)
+    for (int64_t h = 0; h < axes[1].taps; ++h)
+      for (int64_t w = 0; w < axes[2].taps; ++w) body(d * pitch[0] + h * pitch[1] + w * pitch[2]);
+}
+
+}  // namespace
+
+int64_t count_chunks(const Axes& axes, int64_t channels) {
+  return (taps_of(axes) * channels + kChunkTerms - 1) / kChunkTerms;
+}
+
+int64_t count_runs(const Axes& axes, int64_t channels) {
+  return taps_of(axes) + count_chunks(axes, channels);
+}
+
+void tap_offsets(const Axes& axes, const Extent& pitch, int64_t* out) {
+  for_each_tap(axes, pitch, [&](int64_t offset) { *out++ = offset; });
+}
+
+void fill_chunks(const Axes& axes, const Extent& pitch, int64_t channels, Chunk* chunks,
+                 Run* runs) {
+  const int64_t count = count_chunks(axes, channels);
+  if (!count) return;
+  const int64_t terms = taps_of(axes) * channels, size = (terms + count - 1) / count;
+  for (int64_t i = 0; i < count; ++i)
+    chunks[i] = {nullptr, 0, std::max<int64_t>(0, std::min(size, terms - i * size))};
+  int64_t chunk = 0, room = chunks[0].terms;
+  chunks[0].runs = runs;
+  for_each_tap(axes, pitch, [&](int64_t offset) {
+    for (int64_t left = channels; left;) {
+      if (!room) {
+        room = chunks[++chunk].terms;
+        chunks[chunk].runs = runs;
+      }
+      const int64_t length = std::min(left, room);
+      Chunk& to = chunks[chunk];
+      if (to.count && runs[-1].offset + runs[-1].length == offset) {
+        runs[-1].length += length;
+      } else {
+        *runs++ = {offset, length};
+        ++to.count;
+      }
+      offset += length;
+      left -= length;
+      room -= length;
+    }
+  });
+}
+
+}  // namespace cnnkern::cpu

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The register tiles that do all arithmetic of a convolution: some broadcast values times vectors
+// of filters. Twelve to 24 sums at once hide the latency of an FMA and leave registers for operands.
+
+// Values broadcast by the tile that is this many vectors wide.
+constexpr int tile_height(int vectors) {
+  if (kRegisters == 32) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
+  return vectors == 2 ? 6 : 10;
+}
+constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
+
+template <class A, int kHeight, int kVectors>
+CNNKERN_INLINE void add_sums(A* sums, const Vec<A> (&acc)[kHeight][kVectors], bool first) {
+  constexpr int n = lanes<A>;
+#pragma GCC unroll 16
+  for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      A* const to = sums + (j * kVectors + v) * n;
+      store(to, first ? acc[j][v] : load(to) + acc[j][v]);
+    }
+}
+
+// sums[pixel][filter] += source[pixel][term] * filters[term][filter] over the terms of a chunk.
+template <class A, int kHeight, int kVectors>
+inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
+                        A* sums, bool first) {
+  constexpr int n = lanes<A>;
+  Vec<A> acc[kHeight][kVectors] = {};
+  const A* source[kHeight];
+  for (int j = 0; j < kHeight; ++j) source[j] = x + pixels[j];
+  for (int64_t r = 0; r < chunk.count; ++r) {
+    const int64_t end = chunk.runs[r].offset + chunk.runs[r].length;
+    for (int64_t i = chunk.runs[r].offset; i < end; ++i, filters += kVectors * n) {
+      Vec<A> filter[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) filter[v] = load(filters + v * n);
+#pragma GCC unroll 16
+      for (int j = 0; j < kHeight; ++j) {
+        const Vec<A> value = splat(source[j][i]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+      }
+    }
+  }
+  add_sums<A>(sums, acc, first);
+}
+
+// sums[row][filter] += source[row][pixel] * dy[pixel][filter] over some pixels.
+template <class A, int kHeight, int kVectors>
+inline void weight_tile(const A* x, const int64_t* rows, const int64_t* pixels, int64_t count,
+                        const A* dy, A* sums) {
+  constexpr int n = lanes<A>;
+  Vec<A> acc[kHeight][kVectors] = {};
+  const A* source[kHeight];
+  for (int j = 0; j < kHeight; ++j) source[j] = x + rows[j];
+  for (int64_t i = 0; i < count; ++i, dy += kVectors * n) {
+    const int64_t pixel = pixels[i];
+    Vec<A> filter[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) filter[v] = load(dy + v * n);
+#pragma GCC unroll 16
+    for (int j = 0; j < kHeight; ++j) {
+      const Vec<A> value = splat(source[j][pixel]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+    }
+  }
+  add_sums<A>(sums, acc, false);
+}
+
+// Instances of every height, so that tiles can share what is to do evenly: 49 = 4 * 6 + 5 * 5.
+template <class A>
+struct Tiles {
+  using Gather = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool);
+  using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, A*);
+
+  template <int kVectors, int... I>
+  static Gather gather_of(int height, std::integer_sequence<int, I...>) {
+    static constexpr Gather tiles[] = {gather_tile<A, I + 1, kVectors>...};
+    return tiles[height - 1];
+  }
+  template <int kVectors, int... I>
+  static Weight weight_of(int height, std::integer_sequence<int, I...>) {
+    static constexpr Weight tiles[] = {weight_tile<A, I + 1, kVectors>...};
+    return tiles[height - 1];
+  }
+  template <int kVectors>
+  using Heights = std::make_integer_sequence<int, tile_height(kVectors)>;
+  static Gather gather(int vectors, int height) {
+    if constexpr (kMaxVectors == 4) {
+      if (vectors == 4) return gather_of<4>(height, Heights<4>());
+      if (vectors == 3) return gather_of<3>(height, Heights<3>());
+    }
+    return vectors == 2 ? gather_of<2>(height, Heights<2>()) : gather_of<1>(height, Heights<1>());
+  }
+  static Weight weight(int vectors, int height) {
+    if constexpr (kMaxVectors == 4) {
+      if (vectors == 4) return weight_of<4>(height, Heights<4>());
+      if (vectors == 3) return weight_of<3>(height, Heights<3>());
+    }
+    return vectors == 2 ? weight_of<2>(height, Heights<2>()) : weight_of<1>(height, Heights<1>());
+  }
+};
+
+// Cuts count rows into tiles of two neighbouring heights, and calls body(tile height, first row).
+template <class Body>
+CNNKERN_INLINE void for_each_tile(int64_t count, int vectors, const Body& body) {
+  const int64_t tiles = (count + tile_height(vectors) - 1) / tile_height(vectors);
+  const int64_t height = count / tiles, taller = count % tiles;
+  for (int64_t i = 0, at = 0; i < tiles; ++i) {
+    const int64_t rows = height + (i < taller);
+    body(int(rows), at);
+    at += rows;
+  }
+}
