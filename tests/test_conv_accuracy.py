@@ -20,12 +20,12 @@ from cnnkern.testing import (
 )
 
 
-@pytest.mark.parametrize("problem", variants(lines(CONV, CONV_TRANSPOSE)))
+@pytest.mark.parametrize("problem", variants(lines(CONV, CONV_TRANSPOSE)), ids=str)
 def test_function_and_its_gradients_are_accurate(problem):
     check(problem)
 
 
-@pytest.mark.parametrize("problem", variants(LONG_SUMS))
+@pytest.mark.parametrize("problem", variants(LONG_SUMS), ids=str)
 def test_every_algorithm_sums_accurately(problem):
     call = Call.parse(problem)
     operands = draw(call, random_normal)
@@ -77,9 +77,7 @@ class TestRule:
         for t in operands.tensors:
             t.copy_((t.view(torch.int32) & ~0x1FFF).view(torch.float32))
         with pytest.raises(AssertionError, match="max error"):
-            check_close(
-                run(self.CALL, "forward", operands)[0], y64, theirs, sums, torch.float32
-            )
+            check_close(run(self.CALL, "forward", operands)[0], y64, theirs, sums, torch.float32)
 
     def test_torch_rubbish_excuses_nothing(self):
         _, (y64, theirs, sums) = self._values()

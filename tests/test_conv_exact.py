@@ -33,13 +33,13 @@ def _check_directions(call: Call, algorithms: dict[str, list[str]]) -> None:
                 check_equal(result, y64, call.dtype, name=name)
 
 
-@pytest.mark.parametrize("problem", variants(PROBLEMS))
+@pytest.mark.parametrize("problem", variants(PROBLEMS), ids=str)
 def test_every_algorithm_is_exact(problem):
     call = Call.parse(problem)
     _check_directions(call, {direction: serving(call, direction) for direction in DIRECTIONS})
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_function_and_its_gradients_are_exact(problem):
     check(problem, integers=True)
 

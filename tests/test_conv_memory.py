@@ -23,32 +23,41 @@ FEW = [
 ]
 
 
-@pytest.mark.parametrize("problem", variants(PROBLEMS, dtypes=("float32", "bfloat16")))
+@pytest.mark.parametrize("problem", variants(PROBLEMS, dtypes=("float32", "bfloat16")), ids=str)
 def test_strided_and_poisoned(problem):
     check(problem, integers=True, strided=True)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("problem", FEW)
+@pytest.mark.parametrize("problem", FEW, ids=str)
 def test_odd_views(problem, view):
     call = Call.parse(problem)
     dense = draw(call, random_integers)
-    seen = Operands(*(VIEWS[view](t) for t in (dense.input, dense.weight)), dense.bias, VIEWS[view](dense.grad))
+    seen = Operands(
+        *(VIEWS[view](t) for t in (dense.input, dense.weight)), dense.bias, VIEWS[view](dense.grad)
+    )
     before = [t.clone() for t in (seen.input, seen.weight, seen.grad)]
     values = derivatives(call, [t.double() for t in seen.tensors], seen.grad.double())
     for direction in DIRECTIONS:
         for algorithm in serving(call, direction):
-            for result, y64 in zip(run(call, direction, seen, algorithm), expected(direction, values)):
+            for result, y64 in zip(
+                run(call, direction, seen, algorithm), expected(direction, values)
+            ):
                 check_equal(result, y64, call.dtype, name=f"{problem}: {direction}, {algorithm}")
     for was, now in zip(before, (seen.input, seen.weight, seen.grad)):
         assert torch.equal(was, now)
 
 
-@pytest.mark.parametrize("problem", variants([p for p in FEW if "1d" not in p], ("float32",)))
+@pytest.mark.parametrize(
+    "problem", variants([p for p in FEW if "1d" not in p], ("float32",)), ids=str
+)
 def test_format_is_the_inputs(problem):
     call = Call.parse(problem)
     operands = draw(call, random_integers)
-    kind = {False: torch.contiguous_format, True: (torch.channels_last, torch.channels_last_3d)[call.rank - 2]}
+    kind = {
+        False: torch.contiguous_format,
+        True: (torch.channels_last, torch.channels_last_3d)[call.rank - 2],
+    }
     x = operands.input.requires_grad_()
     y = call.run(_function(call), [x, operands.weight, operands.bias])
     assert y.is_contiguous(memory_format=kind[call.channels_last])
@@ -85,7 +94,7 @@ NEEDS = {
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("needs", NEEDS, ids=lambda needs: "+".join(needs) or "nothing")
-@pytest.mark.parametrize("problem", FEW)
+@pytest.mark.parametrize("problem", FEW, ids=str)
 def test_saves_only_what_a_gradient_needs(problem, needs, relu):
     call, leaves, _ = _leaves(problem + " relu" * relu, needs)
     with saved_tensors() as saved:
@@ -103,7 +112,7 @@ def test_saves_nothing_without_gradients():
 
 
 @pytest.mark.parametrize("needs", [n for n in NEEDS if n], ids="+".join)
-@pytest.mark.parametrize("problem", FEW)
+@pytest.mark.parametrize("problem", FEW, ids=str)
 def test_runs_only_the_gradients_asked_for(problem, needs):
     call, leaves, grad = _leaves(problem, needs)
     output = call.run(_function(call), list(leaves.values()))

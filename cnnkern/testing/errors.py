@@ -62,7 +62,9 @@ class ErrorReport(NamedTuple):
     @property
     def share_of_bound(self) -> float:
         """The larger of both errors, divided by what is allowed; at most 1 where the rule holds."""
-        shares = [e / b if b else math.inf * e if e else 0.0 for e, b in zip(self.error, self.bound)]
+        shares = [
+            e / b if b else math.inf * e if e else 0.0 for e, b in zip(self.error, self.bound)
+        ]
         return max(shares)
 
     def __str__(self) -> str:

@@ -103,12 +103,16 @@ class Call:
         words = {name: value for name, (value, default) in given.items() if value != default}
         return ({"kernel_size": self.kernel_size} | words) if self.is_pool else words
 
-    def run(self, function: Callable[..., Tensor], tensors: Sequence[Tensor], **extra: Any) -> Tensor:
+    def run(
+        self, function: Callable[..., Tensor], tensors: Sequence[Tensor], **extra: Any
+    ) -> Tensor:
         """Call ``function`` with the tensors (input; weight and bias of a convolution)."""
         return function(*tensors, **self.arguments(), **extra)
 
 
-def reference(call: Call, input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def reference(
+    call: Call, input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
     """The problem by torch's operators, in the tensors' dtype, differentiable; without its ReLU.
 
     Args:
@@ -164,17 +168,24 @@ def _avg_pool(call: Call, input: Tensor) -> Tensor:
         mode = [call.ceil_mode, call.count_include_pad]
         mode += [call.divisor or None] if call.rank > 1 else []  # type: ignore[list-item]
         return _tensor(function(input, call.kernel_size, call.stride, padding, *mode))
-    taps = math.prod(call.kernel_size)
     full = _full_padding(call)
-    sums = function(_pad(input, full), call.kernel_size, call.stride) * taps
+    sums = _window_sums(call, _pad(input, full))
     if call.divisor:
-        return _tensor(sums / call.divisor)
+        return sums / call.divisor
     counted = torch.ones_like(input[:1, :1], dtype=torch.float64).detach()
     if call.count_include_pad:
         counted = _pad(counted, call.padding, 1.0)
         full = tuple((0, after - a) for (_, after), (_, a) in zip(full, call.padding))
-    counts = function(_pad(counted, full), call.kernel_size, call.stride) * taps
-    return _tensor(sums / counts.round().to(input.dtype))
+    return sums / _window_sums(call, _pad(counted, full)).to(input.dtype)
+
+
+def _window_sums(call: Call, input: Tensor) -> Tensor:
+    if call.rank > 1:
+        return _tensor(
+            getattr(F, call.op)(input, call.kernel_size, call.stride, divisor_override=1)
+        )
+    kernel, stride = (1, *call.kernel_size), (1, *call.stride)
+    return F.avg_pool2d(input.unsqueeze(-2), kernel, stride, divisor_override=1).squeeze(-2)
 
 
 def _full_padding(call: Call) -> tuple[tuple[int, int], ...]:

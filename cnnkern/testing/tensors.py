@@ -62,7 +62,9 @@ def guarded_like(tensor: Tensor, *, strided: bool = False) -> Guarded:
     room = [size + 2 * margin for size in sizes]
     if room:
         room[-1] *= step
-    strides = [math.prod(room[i + 1 :]) * (step if i == len(room) - 1 else 1) for i in range(len(room))]
+    strides = [
+        math.prod(room[i + 1 :]) * (step if i == len(room) - 1 else 1) for i in range(len(room))
+    ]
     start = _GUARD + margin * sum(strides)
     buffer = torch.full((2 * _GUARD + math.prod(room),), math.nan, dtype=tensor.dtype)
     stride_of = dict(zip(order, strides, strict=True))
@@ -77,7 +79,10 @@ def poisoned_allocations() -> Iterator[None]:
 
     An element of an output or of a workspace that no kernel wrote then shows.
     """
-    was, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    was, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = True
