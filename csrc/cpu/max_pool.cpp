@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pool_drive.h"
+
+#include <cstring>
+
+namespace cnnkern::cpu {
+
+namespace {
+
+int64_t elements_of(const PoolProblem& problem, const Extent& extent) {
+  return problem.n * problem.c * volume(extent);
+}
+
+// Calls body(output element, position in the input plane or -1, channel) for each output of
+// rows [begin, end). -1: the argmax names no element of the input, as in a window that holds none.
+template <class I, class F>
+void for_each_argmax(const PoolShape& g, const I* argmax, int64_t begin, int64_t end,
+                     const F& body) {
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const uint64_t taps = static_cast<uint64_t>(d.kernel * h.kernel * w.kernel);
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t height = row % h.output, depth = row / h.output % d.output;
+    const int64_t image = row / h.output / d.output;
+    const int64_t z0 = depth * d.stride - d.pad_before, y0 = height * h.stride - h.pad_before;
+    for (int64_t q = 0; q < w.output; ++q) {
+      const int64_t x0 = q * w.stride - w.pad_before;
+      for (int64_t c = 0; c < g.block; ++c) {
+        const int64_t i = (row * w.output + q) * g.block + c;
+        const int64_t tap = static_cast<int64_t>(argmax[i]);
+        const int64_t s = tap % w.kernel, rest = tap / w.kernel;
+        const int64_t z = z0 + rest / h.kernel * d.dilation;
+        const int64_t y = y0 + rest % h.kernel * h.dilation, x = x0 + s * w.dilation;
+        const bool within = static_cast<uint64_t>(tap) < taps && z >= 0 && z < d.input && y >= 0 &&
+                            y < h.input && x >= 0 && x < w.input;
+        body(i, image, within ? (z * h.input + y) * w.input + x : -1, c);
+      }
+    }
+  }
+}
+
+template <class F>
+void with_argmax(const PoolProblem& problem, const void* argmax, const ParallelFor& parallel,
+                 const F& body) {
+  if (problem.c == 0) return;
+  const PoolShape g = pool_shape(problem);
+  const int64_t tasks = g.images * problem.output[0] * problem.output[1];
+  pool_parallel(tasks, elements_of(problem, problem.output), parallel,
+                [&](int64_t begin, int64_t end) {
+                  const auto each = [&](int64_t i, int64_t image, int64_t position, int64_t c) {
+                    body(g, i, image, position, c);
+                  };
+                  if (argmax_size(problem) == 1)
+                    for_each_argmax(g, static_cast<const uint8_t*>(argmax), begin, end, each);
+                  else
+                    for_each_argmax(g, static_cast<const int32_t*>(argmax), begin, end, each);
+                });
+}
+
+// Values are copied, so only their size matters.
+template <class Bits>
+void gather(const PoolProblem& problem, const void* x, const void* argmax, void* y,
+            const ParallelFor& parallel) {
+  const int64_t plane = volume(problem.input);
+  with_argmax(problem, argmax, parallel,
+              [&](const PoolShape& g, int64_t i, int64_t image, int64_t position, int64_t c) {
+                const int64_t from = (image * plane + position) * g.block + c;
+                static_cast<Bits*>(y)[i] = position < 0 ? 0 : static_cast<const Bits*>(x)[from];
+              });
+}
+
+}  // namespace
+
+void max_pool(const PoolProblem& problem, const void* x, void* y, void* argmax,
+              const ParallelFor& parallel) {
+  if (problem.c == 0) return;
+  const PoolShape shape = pool_shape(problem);
+  const PoolKernels& table = *kernels().pool;
+  const int type = static_cast<int>(problem.dtype);
+  const auto values = table.max[type];
+  const auto both = table.max_argmax[type][argmax_size(problem) == 1 ? 0 : 1];
+  pool_parallel(shape.images * problem.output[0] * problem.output[1],
+                elements_of(problem, problem.input), parallel, [&](int64_t begin, int64_t end) {
+                  PoolScratch scratch;
+                  if (argmax == nullptr)
+                    values(shape, x, y, scratch, begin, end);
+                  else
+                    both(shape, x, y, argmax, scratch, begin, end);
+                });
+}
+
+void max_pool_grad(const PoolProblem& problem, const void* dy, const void* argmax, void* dx,
+                   const ParallelFor& parallel) {
+  if (problem.c == 0) return;
+  const PoolShape shape = pool_shape(problem);
+  const auto kernel = kernels().pool->max_grad[static_cast<int>(problem.dtype)]
+                                              [argmax_size(problem) == 1 ? 0 : 1];
+  pool_parallel(shape.images * problem.input[0] * problem.input[1],
+                elements_of(problem, problem.input), parallel, [&](int64_t begin, int64_t end) {
+                  PoolScratch scratch;
+                  kernel(shape, dy, argmax, dx, scratch, begin, end);
+                });
+}
+
+void max_pool_gather(const PoolProblem& problem, const void* x, const void* argmax, void* y,
+                     const ParallelFor& parallel) {
+  switch (size_of(problem.dtype)) {
+    case 2: return gather<uint16_t>(problem, x, argmax, y, parallel);
+    case 4: return gather<uint32_t>(problem, x, argmax, y, parallel);
+    default: return gather<uint64_t>(problem, x, argmax, y, parallel);
+  }
+}
+
+void max_pool_indices(const PoolProblem& problem, const void* argmax, int64_t* indices,
+                      const ParallelFor& parallel) {
+  with_argmax(problem, argmax, parallel,
+              [&](const PoolShape&, int64_t i, int64_t, int64_t position, int64_t) {
+                indices[i] = position < 0 ? 0 : position;
+              });
+}
+
+}  // namespace cnnkern::cpu

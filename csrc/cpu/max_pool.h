@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// y = the largest tap of each window; NaN wins (the last one), ties go to the first tap in
+// row-major order. With an argmax every tap is compared by itself: a window's rows are laid out as
+// lines, which the next windows find again, or taken as they are where channels fill vectors.
+
+template <class T>
+void max_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, int64_t begin,
+              int64_t end) {
+  const auto ends = [](int64_t, int64_t) { return [](int64_t, auto v) { return v; }; };
+  const auto run = channels_fill_vectors<Compute<T>>(g) ? pool_channels<Max, T, decltype(ends)>
+                                                        : pool_lines<Max, T, decltype(ends)>;
+  run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, ends);
+}
+
+// The best so far and its tap. Where all taps are -infinity the first inside the input stays.
+template <class Rule, class A>
+CNNKERN_INLINE void take_larger(Vec<A>& best, Mask<A>& at, Vec<A> v, Mask<A> tap) {
+  Mask<A> larger_tap = v > best;
+  if (!Rule::kWatch) larger_tap |= v != v;
+  best = larger_tap ? v : best;
+  at = larger_tap ? tap : at;
+}
+
+// Lines of input rows, kept while windows need them. Each is in one place, by its depth and height,
+// unless the reach of a window is so large that keeping rows costs more than laying them out again.
+template <class A>
+struct LineCache {
+  static constexpr int64_t kMostBytes = 512 * 1024;
+  int64_t depths, heights;  // of the places; 0 where nothing is kept
+  int64_t size;
+  A* lines;
+  int64_t* held;  // which row, or -1
+  bool* nan;
+
+  LineCache(int64_t depths_, int64_t heights_, int64_t least, int64_t size_, A rest,
+            PoolScratch& scratch)
+      : depths(depths_), heights(heights_), size(size_) {
+    int64_t places = depths * heights;
+    if (places > kMostBytes / int64_t(sizeof(A)) / size) {
+      depths = heights = 0;
+      places = least;
+    }
+    lines = take<A>(scratch, places * size);
+    held = take<int64_t>(scratch, places);
+    nan = take<bool>(scratch, places);
+    fill(lines, places * size, rest);
+    fill(held, places, int64_t(-1));
+  }
+  // The place of a row; `number` counts the rows of this window.
+  CNNKERN_INLINE int64_t place(int64_t depth, int64_t height, int64_t number) const {
+    return depths ? depth % depths * heights + height % heights : number;
+  }
+};
+
+template <class T, class I>
+CNNKERN_INLINE void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax,
+                                 PoolScratch& scratch, int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  constexpr int64_t kLanes = lanes<A>;
+  constexpr A kRest = MaxNan::kIdentity<A>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const Line<A> shape(w, g.block, scratch);
+  const int64_t row = w.input * g.block, n = w.output * g.block;
+  LineCache<A> cache((d.kernel - 1) * d.dilation + 1, (h.kernel - 1) * h.dilation + 1,
+                     most_rows(g), shape.size, kRest, scratch);
+  A* const raw = take<A>(scratch, row + 2 * kLanes);
+  fill(raw, row + 2 * kLanes, kRest);
+  const T** const rows = take<const T*>(scratch, most_rows(g));
+  int64_t* const taps = take<int64_t>(scratch, most_rows(g));
+  const A** const lines = take<const A*>(scratch, most_rows(g));
+  // The first tap inside the input in each column, for windows of nothing but -infinity.
+  I* const firsts = take<I>(scratch, n + kLanes);
+  bool empty_columns = false;
+  for (int64_t q = 0; q < w.output; ++q) {
+    const Window s = inside(w, q);
+    empty_columns |= s.count == 0;
+    fill(firsts + q * g.block, g.block, I(s.first));
+  }
+  fill(firsts + n, kLanes, I(0));
+
+  for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
+    const int64_t plane = at.image * d.input * h.input;
+    const int64_t count =
+        window_rows(g, x + plane * row, at.depth, at.height, rows, taps);
+    bool nan = false;
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t from = (rows[k] - x) / row, in_plane = from - plane;
+      const int64_t place = cache.place(in_plane / h.input, in_plane % h.input, k);
+      A* const line = cache.lines + place * shape.size;
+      if (cache.held[place] != from) {
+        const JoinedRows<Max, 1, T> source{rows + k, 1, h.stride * row};
+        lay_row(g, shape, kRest, raw, line, source);
+        cache.held[place] = from;
+        cache.nan[place] = any(source.seen_nan);
+      }
+      nan |= cache.nan[place];
+      lines[k] = line;
+    }
+    T* const out = y + begin * n;
+    I* const out_argmax = argmax + begin * n;
+    const auto run = [&](auto rule) {
+      for_vectors<A>(n, [&](int64_t i, int64_t some) {
+        Vec<A> best = splat(kRest);
+        Mask<A> which = load_index<A>(firsts + i) + splat_index<A>(count ? taps[0] : 0);
+        for (int64_t k = 0; k < count; ++k) {
+          Mask<A> tap = splat_index<A>(taps[k]);
+          for (int64_t s = 0; s < w.kernel; ++s, tap += 1)
+            take_larger<decltype(rule), A>(best, which, load(lines[k] + i + shape.at[s]), tap);
+        }
+        store_first(out + i, best, some);
+        store_index_first<A>(out_argmax + i, which, some);
+      });
+    };
+    nan ? run(MaxNan()) : run(Max());
+    if (count == 0) fill(out_argmax, n, I(0));
+    if (!empty_columns) continue;
+    for (int64_t q = 0; q < w.output; ++q)
+      if (inside(w, q).count == 0) fill(out_argmax + q * g.block, g.block, I(0));
+  }
+}
+
+template <class T, class I>
+CNNKERN_INLINE void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax,
+                                    PoolScratch& scratch, int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t row = w.input * g.block;
+  const T** const rows = take<const T*>(scratch, most_rows(g));
+  int64_t* const taps = take<int64_t>(scratch, most_rows(g));
+  for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
+    const int64_t count = window_rows(g, x + at.image * d.input * h.input * row, at.depth,
+                                      at.height, rows, taps);
+    for (int64_t q = 0; q < w.output; ++q) {
+      const Window s = inside(w, q);
+      const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
+      const int64_t result = (begin * w.output + q) * g.block;
+      const int64_t first = count && s.count ? taps[0] + s.first : 0;
+      for_channels<A>(g.block, [&](int64_t c, auto number) {
+        constexpr int kVectors = decltype(number)::value;
+        Vec<A> best[kVectors];
+        Mask<A> which[kVectors];
+        for (int v = 0; v < kVectors; ++v) {
+          best[v] = splat(MaxNan::kIdentity<A>);
+          which[v] = splat_index<A>(first);
+        }
+        for (int64_t k = 0; k < count; ++k) {
+          const T* from = rows[k] + offset + c;
+          Mask<A> tap = splat_index<A>(taps[k] + s.first);
+          for (int64_t i = 0; i < s.count; ++i, from += w.dilation * g.block, tap += 1)
+            for (int v = 0; v < kVectors; ++v)
+              take_larger<MaxNan, A>(best[v], which[v], load(from + v * lanes<A>), tap);
+        }
+        for (int v = 0; v < kVectors; ++v) {
+          store(y + result + c + v * lanes<A>, best[v]);
+          store_index<A>(argmax + result + c + v * lanes<A>, which[v]);
+        }
+      });
+    }
+  }
+}
+
+template <class T, class I>
+void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax,
+                     PoolScratch& scratch, int64_t begin, int64_t end) {
+  const auto run = channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
+                                                        : argmax_lines<T, I>;
+  run(g, static_cast<const T*>(x), static_cast<T*>(y), static_cast<I*>(argmax), scratch, begin,
+      end);
+}

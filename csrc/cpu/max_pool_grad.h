@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// dx[i] = the sum of dy over the windows whose argmax is i, in ascending order of windows: for each
+// row of dx the argmax of each window that covers it is compared with the tap that would meet it.
+
+// The rows of dy whose windows cover the input row (depth, height), and the number of the first tap
+// in each.
+struct CoveringRows {
+  Steps depth_step, height_step;
+  int64_t* rows;  // depth * heights + height in dy
+  int64_t* taps;
+
+  CoveringRows(const PoolShape& g, PoolScratch& scratch)
+      : depth_step(g.axis[0]), height_step(g.axis[1]) {
+    const PoolAxis &d = g.axis[0], &h = g.axis[1];
+    const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
+    rows = take<int64_t>(scratch, most);
+    taps = take<int64_t>(scratch, most);
+  }
+  CNNKERN_INLINE int64_t find(const PoolShape& g, int64_t depth, int64_t height) {
+    const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+    const Cover z = covering(d, depth_step, depth + d.pad_before);
+    const Cover y = covering(h, height_step, height + h.pad_before);
+    int64_t count = 0;
+    for (int64_t i = 0; i < z.count; ++i)
+      for (int64_t j = 0; j < y.count; ++j, ++count) {
+        rows[count] = (z.window + i * depth_step.windows) * h.output + y.window +
+                      j * height_step.windows;
+        taps[count] = ((z.tap - i * depth_step.taps) * h.kernel + y.tap -
+                       j * height_step.taps) * w.kernel;
+      }
+    return count;
+  }
+};
+
+template <class T, class I>
+CNNKERN_INLINE void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx,
+                                   PoolScratch& scratch, int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  using Tap = std::remove_reference_t<decltype(Mask<A>{}[0])>;
+  constexpr int64_t kLanes = lanes<A>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t row = w.output * g.block;
+  const GradLine<A> shape(w, g.block, scratch);
+  CoveringRows covers(g, scratch);
+  const int64_t most =
+      smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
+  // A place in the cache holds the gradients of a row and, after them, the taps they go to.
+  LineCache<A> cache((d.kernel - 1) * d.dilation / d.stride + 1,
+                     (h.kernel - 1) * h.dilation / h.stride + 1, most, 2 * shape.size, A(0),
+                     scratch);
+  const auto taps_of_line = [&](A* line) { return reinterpret_cast<Tap*>(line + shape.size); };
+  A* const raw = take<A>(scratch, w.input * g.block + 2 * kLanes);
+  const A** const lines = take<const A*>(scratch, most);
+
+  for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
+    const int64_t count = covers.find(g, at.depth, at.height);
+    const int64_t plane = at.image * d.output * h.output;
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t in_plane = covers.rows[k], from = plane + in_plane;
+      const int64_t place = cache.place(in_plane / h.output, in_plane % h.output, k);
+      A* const line = cache.lines + place * cache.size;
+      lines[k] = line;
+      if (cache.held[place] == from) continue;
+      const int64_t margin = shape.margin * g.block;
+      if (cache.held[place] < 0) fill(taps_of_line(line), shape.size, Tap(-1));
+      for (int64_t i = 0; i < row; i += kLanes) {
+        const int64_t n = row - i;
+        store(line + margin + i, load_first(dy + from * row + i, n));
+        I some[kLanes];
+        const I* indices = argmax + from * row + i;
+        if (n < kLanes) {
+          fill(some, kLanes, I(0));
+          for (int64_t e = 0; e < n; ++e) some[e] = indices[e];
+          indices = some;
+        }
+        const Mask<A> which = load_index<A>(indices);
+        std::memcpy(taps_of_line(line) + margin + i, &which, sizeof which);
+      }
+      cache.held[place] = from;
+    }
+    merge_row(g, shape.phase, dx + begin * w.input * g.block, raw,
+              [&](const GradPhase& phase, int64_t i) {
+      Vec<A> total{};
+      for (int64_t k = 0; k < count; ++k) {
+        const A* const line = lines[k] + shape.margin * g.block;
+        int64_t offset = i - phase.offset * g.block;
+        int64_t tap = covers.taps[k] + phase.tap;
+        for (int64_t s = 0; s < phase.count; ++s) {
+          const Mask<A> which = load_as<Mask<A>>(line + shape.size + offset);
+          const Vec<A> v = load(line + offset);
+          total += (Vec<A>)((Mask<A>)v & (which == splat_index<A>(tap)));
+          offset += shape.step.windows * g.block;
+          tap -= shape.step.taps;
+        }
+      }
+      return total;
+    });
+  }
+}
+
+template <class T, class I>
+CNNKERN_INLINE void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
+                                      PoolScratch& scratch, int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t row = w.output * g.block;
+  CoveringRows covers(g, scratch);
+  const Steps step(w);
+  Cover* const columns = take<Cover>(scratch, w.input);
+  for (int64_t x = 0; x < w.input; ++x) columns[x] = covering(w, step, x + w.pad_before);
+
+  for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
+    const int64_t count = covers.find(g, at.depth, at.height);
+    const int64_t plane = at.image * d.output * h.output;
+    for (int64_t x = 0; x < w.input; ++x) {
+      const Cover q = columns[x];
+      T* const out = dx + (begin * w.input + x) * g.block;
+      for_channels<A>(g.block, [&](int64_t c, auto number) {
+        constexpr int kVectors = decltype(number)::value;
+        Vec<A> total[kVectors] = {};
+        for (int64_t k = 0; k < count; ++k) {
+          int64_t from = (plane + covers.rows[k]) * row + q.window * g.block + c;
+          int64_t tap = covers.taps[k] + q.tap;
+          for (int64_t s = 0; s < q.count; ++s) {
+            const Mask<A> wanted = splat_index<A>(tap);
+            for (int v = 0; v < kVectors; ++v) {
+              const Mask<A> which = load_index<A>(argmax + from + v * lanes<A>);
+              const Vec<A> value = load(dy + from + v * lanes<A>);
+              total[v] += (Vec<A>)((Mask<A>)value & (which == wanted));
+            }
+            from += step.windows * g.block;
+            tap -= step.taps;
+          }
+        }
+        for (int v = 0; v < kVectors; ++v) store(out + c + v * lanes<A>, total[v]);
+      });
+    }
+  }
+}
+
+template <class T, class I>
+void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void* dx,
+                   PoolScratch& scratch, int64_t begin, int64_t end) {
+  const auto run = channels_fill_vectors<Compute<T>>(g) ? max_grad_channels<T, I>
+                                                        : max_grad_lines<T, I>;
+  run(g, static_cast<const T*>(dy), static_cast<const I*>(argmax), static_cast<T*>(dx), scratch,
+      begin, end);
+}
