@@ -10,10 +10,10 @@ from collections.abc import Iterator
 # Before torch loads its OpenMP: waiting threads must not spin where tests share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import numpy  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import numpy
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "repeatable",

@@ -30,12 +30,14 @@ def test_every_algorithm_sums_accurately(problem):
     call = Call.parse(problem)
     operands = draw(call, random_normal)
     tensors, grad = operands.tensors, operands.grad
-    values = zip(*(f(call, tensors, grad) for f in (truth, derivatives, magnitudes)))
+    values = zip(*(f(call, tensors, grad) for f in (truth, derivatives, magnitudes)), strict=True)
     values = list(values)
     for direction in DIRECTIONS:
         for algorithm in serving(call, direction):
             results = run(call, direction, operands, algorithm)
-            for result, (y64, theirs, sums) in zip(results, expected(direction, values)):
+            for result, (y64, theirs, sums) in zip(
+                results, expected(call, direction, values), strict=True
+            ):
                 name = f"{problem}: {direction}, {algorithm}"
                 check_close(result, y64, theirs, sums, call.dtype, name=name)
 

@@ -28,7 +28,7 @@ def _check_directions(call: Call, algorithms: dict[str, list[str]]) -> None:
         for algorithm in algorithms[direction]:
             with poisoned_allocations():
                 results = run(call, direction, operands, algorithm)
-            for result, y64 in zip(results, expected(direction, values)):
+            for result, y64 in zip(results, expected(call, direction, values), strict=True):
                 name = f"{call.text}: {direction}, {algorithm}"
                 check_equal(result, y64, call.dtype, name=name)
 

@@ -41,10 +41,12 @@ def test_odd_views(problem, view):
     for direction in DIRECTIONS:
         for algorithm in serving(call, direction):
             for result, y64 in zip(
-                run(call, direction, seen, algorithm), expected(direction, values)
+                run(call, direction, seen, algorithm),
+                expected(call, direction, values),
+                strict=True,
             ):
                 check_equal(result, y64, call.dtype, name=f"{problem}: {direction}, {algorithm}")
-    for was, now in zip(before, (seen.input, seen.weight, seen.grad)):
+    for was, now in zip(before, (seen.input, seen.weight, seen.grad), strict=True):
         assert torch.equal(was, now)
 
 
@@ -74,7 +76,7 @@ def _function(call):
 def _leaves(problem, needs):
     call = Call.parse(problem)
     operands = draw(call, random_integers)
-    leaves = dict(zip(("input", "weight", "bias"), operands.tensors))
+    leaves = dict(zip(("input", "weight", "bias"), operands.tensors, strict=True))
     for name in needs:
         leaves[name].requires_grad_()
     return call, leaves, operands.grad
@@ -125,8 +127,8 @@ def test_runs_only_the_gradients_asked_for(problem, needs):
         if name == "conv_weight_grad" and not call.is_transposed:
             assert args[-2] is ("bias" in needs)  # whether the bias gradient comes along
     values = derivatives(call, [t.double() for t in leaves.values()], grad.double())
-    by_name = dict(zip(leaves, values[1:]))
-    for name, gradient in zip(needs, gradients):
+    by_name = dict(zip(leaves, values[1:], strict=True))
+    for name, gradient in zip(needs, gradients, strict=True):
         check_equal(gradient, by_name[name], call.dtype, name=name)
 
 

@@ -39,7 +39,7 @@ def test_odd_views(problem, view):
     x.requires_grad_()
     y = call.run(getattr(functional, call.op), [x])
     results = [y.detach(), *torch.autograd.grad(y, x, grad)]
-    for name, result, y64 in zip(("output", "input.grad"), results, values):
+    for name, result, y64 in zip(("output", "input.grad"), results, values, strict=True):
         check_equal(result, y64, call.dtype, name=f"{problem}: {name}")
     assert torch.equal(before[0], x)
     assert torch.equal(before[1], grad)

@@ -108,7 +108,7 @@ def _compare(
         theirs = [None] * len(names)
     expected, sums = truth(call, tensors, grad), magnitudes(call, tensors, grad)
     errors = {}
-    for name, result, y64, their, sum_ in zip(names, results, expected, theirs, sums):
+    for name, result, y64, their, sum_ in zip(names, results, expected, theirs, sums, strict=False):
         label = f"{call.text}: {name}"
         if exact:
             check_equal(result, y64, call.dtype, name=label)

@@ -63,7 +63,8 @@ class ErrorReport(NamedTuple):
     def share_of_bound(self) -> float:
         """The larger of both errors, divided by what is allowed; at most 1 where the rule holds."""
         shares = [
-            e / b if b else math.inf * e if e else 0.0 for e, b in zip(self.error, self.bound)
+            e / b if b else math.inf * e if e else 0.0
+            for e, b in zip(self.error, self.bound, strict=True)
         ]
         return max(shares)
 
@@ -116,7 +117,9 @@ def error_bound(
         for t, s in zip(truth, sums, strict=True)
     ]
     theirs = _error(torch_result, reference64)
-    return ErrorBound(*(o + (2 * t if t <= _ABSURD * o else 0.0) for o, t in zip(own, theirs)))
+    return ErrorBound(
+        *(o + (2 * t if t <= _ABSURD * o else 0.0) for o, t in zip(own, theirs, strict=True))
+    )
 
 
 def check_close(

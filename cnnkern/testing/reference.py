@@ -146,7 +146,9 @@ def _conv_transpose(call: Call, input: Tensor, weight: Tensor, bias: Tensor | No
         result = function(input, weight, bias, call.stride, padding, call.output_padding, *rest)
         return result
     result = function(input, weight, None, call.stride, 0, 0, *rest)
-    crop = [(-b, extra - a) for (b, a), extra in zip(call.padding, call.output_padding)]
+    crop = [
+        (-b, extra - a) for (b, a), extra in zip(call.padding, call.output_padding, strict=True)
+    ]
     result = _pad(result, crop)
     return result if bias is None else result + bias.view(-1, *[1] * call.rank)
 
@@ -175,7 +177,7 @@ def _avg_pool(call: Call, input: Tensor) -> Tensor:
     counted = torch.ones_like(input[:1, :1], dtype=torch.float64).detach()
     if call.count_include_pad:
         counted = _pad(counted, call.padding, 1.0)
-        full = tuple((0, after - a) for (_, after), (_, a) in zip(full, call.padding))
+        full = tuple((0, after - a) for (_, after), (_, a) in zip(full, call.padding, strict=True))
     return sums / _window_sums(call, _pad(counted, full)).to(input.dtype)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,8 @@ def guarded_like(tensor: Tensor, *, strided: bool = False) -> Guarded:
         ((10, 2), True)
         >>> guarded.check()
     """
-    order = sorted(range(tensor.dim()), key=lambda axis: (-tensor.stride(axis), axis))
+    original = tensor.stride()
+    order = sorted(range(tensor.dim()), key=lambda axis: (-original[axis], axis))
     sizes = [tensor.shape[axis] for axis in order]
     margin, step = (1, 2) if strided else (0, 1)
     room = [size + 2 * margin for size in sizes]
@@ -83,13 +85,14 @@ def poisoned_allocations() -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+    memory.fill_uninitialized_memory = True
     try:
         yield
     finally:
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
         torch.use_deterministic_algorithms(was, warn_only=warn)
 
 

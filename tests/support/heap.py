@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 
 import torch
-from support.directions import DIRECTIONS, draw, expected, run, serving
 
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from support.directions import DIRECTIONS, draw, expected, run, serving
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
         for direction in DIRECTIONS:
             for algorithm in serving(call, direction):
                 results = run(call, direction, operands, algorithm)
-                for result, y64 in zip(results, expected(direction, values)):
+                for result, y64 in zip(results, expected(call, direction, values), strict=True):
                     check_equal(result, y64, call.dtype, name=f"{problem}: {direction}")
     print(f"{count} problems ok")
 
