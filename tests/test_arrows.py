@@ -30,7 +30,7 @@ LAYERS = [
     {"_C"},
     {"functional"},
     {"autograd", "nn", "vmap"},
-    {"problem", "explain"},
+    {"problem", "explanation"},
     {"testing"},
     {"cli", "demo", "__main__"},
 ]
