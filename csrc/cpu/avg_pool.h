@@ -23,23 +23,12 @@ template <class T>
 void avg_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, int64_t begin,
               int64_t end) {
   using A = Compute<T>;
-  if (channels_fill_vectors<A>(g)) {
-    const A* const columns = column_divisors<A>(g, 1, scratch);
-    const auto ends = [&](int64_t depth, int64_t height) {
-      return [columns, rows = row_divisor<A>(g, depth, height)](int64_t q, Vec<A> v) {
-        return v / splat(columns[q] * rows);
-      };
-    };
-    pool_channels<Sum>(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, ends);
-  } else {
-    const A* const columns = column_divisors<A>(g, g.block, scratch);
-    const auto ends = [&](int64_t depth, int64_t height) {
-      return [columns, rows = splat(row_divisor<A>(g, depth, height))](int64_t i, Vec<A> v) {
-        return v / (load(columns + i) * rows);
-      };
-    };
-    pool_lines<Sum>(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, ends);
-  }
+  const bool channels = channels_fill_vectors<A>(g);
+  const A* const columns = column_divisors<A>(g, channels ? 1 : g.block, scratch);
+  const auto rows = [&](int64_t depth, int64_t height) { return row_divisor<A>(g, depth, height); };
+  const auto run = channels ? pool_channels<Sum, T, decltype(rows)>
+                            : pool_lines<Sum, T, decltype(rows)>;
+  run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, columns, rows);
 }
 
 // Sums up dy / divisor over the windows that cover a row of dx, by columns of windows, in `line`.
@@ -67,12 +56,42 @@ CNNKERN_INLINE void join_gradients(const PoolShape& g, const T* dy, const Coveri
   }
 }
 
+// A row of dx from the joined windows that cover it, `margin` of zeros before them.
+template <class A>
+[[gnu::noinline]] void spread_gradients(const PoolShape& g, const GradLine<A>& shape,
+                                        const A* line, A* out) {
+  merge_row(g, shape.phase, out,
+            [&](const GradPhase& phase, int64_t i) __attribute__((always_inline)) {
+    const A* from = line + i + (shape.margin - phase.offset) * g.block;
+    Vec<A> total{};
+    for (int64_t s = 0; s < phase.count; ++s, from += shape.step.windows * g.block)
+      total += load(from);
+    return total;
+  });
+}
+template <class T>
+[[gnu::noinline]] void spread_channels(const PoolShape& g, const Steps& step,
+                                       const Compute<T>* windows, T* out) {
+  using A = Compute<T>;
+  const PoolAxis& w = g.axis[2];
+  for (int64_t x = 0; x < w.input; ++x, out += g.block) {
+    const Cover q = covering(w, step, x + w.pad_before);
+    const A* const from = windows + q.window * g.block;
+    for (int64_t i = 0; i < g.block; i += lanes<A>) {
+      const int64_t c = smaller(i, g.block - lanes<A>);
+      Vec<A> total{};
+      for (int64_t s = 0; s < q.count; ++s) total += load(from + s * step.windows * g.block + c);
+      store(out + c, total);
+    }
+  }
+}
+
 template <class T>
 void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& scratch,
                    int64_t begin, int64_t end) {
   using A = Compute<T>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const int64_t row = w.output * g.block;
+  const int64_t row = w.output * g.block, n = w.input * g.block;
   const GradLine<A> shape(w, g.block, scratch);
   CoveringRows covers(g, scratch);
   const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
@@ -82,32 +101,18 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
   A* const line = take<A>(scratch, shape.size);
   fill(line, shape.size, A(0));
   A* const windows = line + shape.margin * g.block;
-  A* const raw = take<A>(scratch, w.input * g.block + 2 * lanes<A>);
+  A* const result = take<A>(scratch, n + 2 * lanes<A>);
 
   for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
     const int64_t count = covers.find(g, at.depth, at.height);
     const T* const image = static_cast<const T*>(dy) + at.image * d.output * h.output * row;
     join_gradients(g, image, covers, count, rows, divisors, columns, windows);
-    T* const out = static_cast<T*>(dx) + begin * w.input * g.block;
+    T* const out = static_cast<T*>(dx) + begin * n;
     if (channels_fill_vectors<A>(g)) {
-      for (int64_t x = 0; x < w.input; ++x) {
-        const Cover q = covering(w, shape.step, x + w.pad_before);
-        for_channels<A>(g.block, [&](int64_t c, auto number) {
-          for (int v = 0; v < decltype(number)::value; ++v, c += lanes<A>) {
-            Vec<A> total{};
-            for (int64_t s = 0; s < q.count; ++s)
-              total += load(windows + (q.window + s * shape.step.windows) * g.block + c);
-            store(out + x * g.block + c, total);
-          }
-        });
-      }
-      continue;
+      spread_channels(g, shape.step, windows, out);
+    } else {
+      spread_gradients(g, shape, line, result);
+      store_row(out, result, n);
     }
-    merge_row(g, shape.phase, out, raw, [&](const GradPhase& phase, int64_t i) {
-      Vec<A> total{};
-      for (int64_t s = 0; s < phase.count; ++s)
-        total += load(windows + i + (s * shape.step.windows - phase.offset) * g.block);
-      return total;
-    });
   }
 }

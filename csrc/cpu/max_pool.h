@@ -6,10 +6,10 @@
 template <class T>
 void max_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, int64_t begin,
               int64_t end) {
-  const auto ends = [](int64_t, int64_t) { return [](int64_t, auto v) { return v; }; };
-  const auto run = channels_fill_vectors<Compute<T>>(g) ? pool_channels<Max, T, decltype(ends)>
-                                                        : pool_lines<Max, T, decltype(ends)>;
-  run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, ends);
+  const auto none = [](int64_t, int64_t) { return Compute<T>(1); };
+  const auto run = channels_fill_vectors<Compute<T>>(g) ? pool_channels<Max, T, decltype(none)>
+                                                        : pool_lines<Max, T, decltype(none)>;
+  run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, nullptr, none);
 }
 
 // The best so far and its tap. Where all taps are -infinity the first inside the input stays.
@@ -52,9 +52,30 @@ struct LineCache {
   }
 };
 
+// Compares all taps of the windows of a row, whose lines are given; `out` has room for a vector
+// more.
+template <class Rule, class A, class I>
+[[gnu::noinline]] void compare_lines(const Line<A>& shape, int64_t kernel, const A* const* lines,
+                                     const int64_t* taps, int64_t count, int64_t n,
+                                     const I* firsts, A* out, I* argmax) {
+  const int64_t first = count ? taps[0] : 0;
+  for (int64_t i = 0; i < n; i += lanes<A>) {
+    Vec<A> best = splat(MaxNan::kIdentity<A>);
+    Mask<A> which = load_index<A>(firsts + i) + splat_index<A>(first);
+    for (int64_t k = 0; k < count; ++k) {
+      Mask<A> tap = splat_index<A>(taps[k]);
+      const A* const line = lines[k] + i;
+      for (int64_t s = 0; s < kernel; ++s, tap += 1)
+        take_larger<Rule, A>(best, which, load(line + shape.at[s]), tap);
+    }
+    store(out + i, best);
+    store_index_first<A>(argmax + i, which, n - i);
+  }
+}
+
 template <class T, class I>
-CNNKERN_INLINE void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax,
-                                 PoolScratch& scratch, int64_t begin, int64_t end) {
+void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& scratch,
+                  int64_t begin, int64_t end) {
   using A = Compute<T>;
   constexpr int64_t kLanes = lanes<A>;
   constexpr A kRest = MaxNan::kIdentity<A>;
@@ -65,6 +86,7 @@ CNNKERN_INLINE void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax
                      most_rows(g), shape.size, kRest, scratch);
   A* const raw = take<A>(scratch, row + 2 * kLanes);
   fill(raw, row + 2 * kLanes, kRest);
+  A* const result = take<A>(scratch, n + kLanes);
   const T** const rows = take<const T*>(scratch, most_rows(g));
   int64_t* const taps = take<int64_t>(scratch, most_rows(g));
   const A** const lines = take<const A*>(scratch, most_rows(g));
@@ -80,48 +102,35 @@ CNNKERN_INLINE void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax
 
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t plane = at.image * d.input * h.input;
-    const int64_t count =
-        window_rows(g, x + plane * row, at.depth, at.height, rows, taps);
+    const int64_t count = window_rows(g, x + plane * row, at.depth, at.height, rows, taps);
     bool nan = false;
     for (int64_t k = 0; k < count; ++k) {
       const int64_t from = (rows[k] - x) / row, in_plane = from - plane;
       const int64_t place = cache.place(in_plane / h.input, in_plane % h.input, k);
       A* const line = cache.lines + place * shape.size;
       if (cache.held[place] != from) {
-        const JoinedRows<Max, 1, T> source{rows + k, 1, h.stride * row};
-        lay_row(g, shape, kRest, raw, line, source);
+        cache.nan[place] = join_some_rows<Max, 0>(rows + k, 1, row, h.stride * row,
+                                                  row_place(g, raw, line));
+        lay_row(g, shape, kRest, raw, line);
         cache.held[place] = from;
-        cache.nan[place] = any(source.seen_nan);
       }
       nan |= cache.nan[place];
       lines[k] = line;
     }
-    T* const out = y + begin * n;
-    I* const out_argmax = argmax + begin * n;
-    const auto run = [&](auto rule) {
-      for_vectors<A>(n, [&](int64_t i, int64_t some) {
-        Vec<A> best = splat(kRest);
-        Mask<A> which = load_index<A>(firsts + i) + splat_index<A>(count ? taps[0] : 0);
-        for (int64_t k = 0; k < count; ++k) {
-          Mask<A> tap = splat_index<A>(taps[k]);
-          for (int64_t s = 0; s < w.kernel; ++s, tap += 1)
-            take_larger<decltype(rule), A>(best, which, load(lines[k] + i + shape.at[s]), tap);
-        }
-        store_first(out + i, best, some);
-        store_index_first<A>(out_argmax + i, which, some);
-      });
-    };
-    nan ? run(MaxNan()) : run(Max());
-    if (count == 0) fill(out_argmax, n, I(0));
+    I* const out = argmax + begin * n;
+    (nan ? compare_lines<MaxNan, A, I> : compare_lines<Max, A, I>)(
+        shape, w.kernel, lines, taps, count, n, firsts, result, out);
+    store_row(y + begin * n, result, n);
+    if (count == 0) fill(out, n, I(0));
     if (!empty_columns) continue;
     for (int64_t q = 0; q < w.output; ++q)
-      if (inside(w, q).count == 0) fill(out_argmax + q * g.block, g.block, I(0));
+      if (inside(w, q).count == 0) fill(out + q * g.block, g.block, I(0));
   }
 }
 
 template <class T, class I>
-CNNKERN_INLINE void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax,
-                                    PoolScratch& scratch, int64_t begin, int64_t end) {
+void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& scratch,
+                     int64_t begin, int64_t end) {
   using A = Compute<T>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const int64_t row = w.input * g.block;
@@ -135,7 +144,7 @@ CNNKERN_INLINE void argmax_channels(const PoolShape& g, const T* x, T* y, I* arg
       const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
       const int64_t result = (begin * w.output + q) * g.block;
       const int64_t first = count && s.count ? taps[0] + s.first : 0;
-      for_channels<A>(g.block, [&](int64_t c, auto number) {
+      for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
         constexpr int kVectors = decltype(number)::value;
         Vec<A> best[kVectors];
         Mask<A> which[kVectors];

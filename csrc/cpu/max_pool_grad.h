@@ -32,25 +32,48 @@ struct CoveringRows {
   }
 };
 
+template <class A>
+using LaneInt = std::remove_reference_t<decltype(Mask<A>{}[0])>;
+
+// A row of dx. Each of `lines` holds the gradients of a row of windows and, `size` elements on, the
+// taps they go to; `taps` has the number of the first tap that they meet this row with.
+template <class A>
+[[gnu::noinline]] void select_gradients(const PoolShape& g, const GradLine<A>& shape,
+                                        const A* const* lines, const int64_t* taps, int64_t count,
+                                        A* out) {
+  const int64_t step = shape.step.windows * g.block;
+  merge_row(g, shape.phase, out,
+            [&](const GradPhase& phase, int64_t i) __attribute__((always_inline)) {
+    Vec<A> total{};
+    for (int64_t k = 0; k < count; ++k) {
+      const A* line = lines[k] + i + (shape.margin - phase.offset) * g.block;
+      Mask<A> tap = splat_index<A>(taps[k] + phase.tap);
+      for (int64_t s = 0; s < phase.count; ++s, line += step) {
+        const Mask<A> chosen = load_as<Mask<A>>(line + shape.size) == tap;
+        total += (Vec<A>)((Mask<A>)load(line) & chosen);
+        tap -= LaneInt<A>(shape.step.taps);
+      }
+    }
+    return total;
+  });
+}
+
 template <class T, class I>
-CNNKERN_INLINE void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx,
-                                   PoolScratch& scratch, int64_t begin, int64_t end) {
+void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, PoolScratch& scratch,
+                    int64_t begin, int64_t end) {
   using A = Compute<T>;
-  using Tap = std::remove_reference_t<decltype(Mask<A>{}[0])>;
   constexpr int64_t kLanes = lanes<A>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const int64_t row = w.output * g.block;
+  const int64_t row = w.output * g.block, n = w.input * g.block;
   const GradLine<A> shape(w, g.block, scratch);
   CoveringRows covers(g, scratch);
-  const int64_t most =
-      smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
-  // A place in the cache holds the gradients of a row and, after them, the taps they go to.
+  const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
   LineCache<A> cache((d.kernel - 1) * d.dilation / d.stride + 1,
                      (h.kernel - 1) * h.dilation / h.stride + 1, most, 2 * shape.size, A(0),
                      scratch);
-  const auto taps_of_line = [&](A* line) { return reinterpret_cast<Tap*>(line + shape.size); };
-  A* const raw = take<A>(scratch, w.input * g.block + 2 * kLanes);
+  A* const result = take<A>(scratch, n + 2 * kLanes);
   const A** const lines = take<const A*>(scratch, most);
+  const int64_t margin = shape.margin * g.block;
 
   for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
     const int64_t count = covers.find(g, at.depth, at.height);
@@ -61,46 +84,28 @@ CNNKERN_INLINE void max_grad_lines(const PoolShape& g, const T* dy, const I* arg
       A* const line = cache.lines + place * cache.size;
       lines[k] = line;
       if (cache.held[place] == from) continue;
-      const int64_t margin = shape.margin * g.block;
-      if (cache.held[place] < 0) fill(taps_of_line(line), shape.size, Tap(-1));
+      auto* const taps = reinterpret_cast<LaneInt<A>*>(line + shape.size);
+      if (cache.held[place] < 0) fill(taps, shape.size, LaneInt<A>(-1));
+      const I* const indices = argmax + from * row;
       for (int64_t i = 0; i < row; i += kLanes) {
-        const int64_t n = row - i;
-        store(line + margin + i, load_first(dy + from * row + i, n));
-        I some[kLanes];
-        const I* indices = argmax + from * row + i;
-        if (n < kLanes) {
-          fill(some, kLanes, I(0));
-          for (int64_t e = 0; e < n; ++e) some[e] = indices[e];
-          indices = some;
-        }
-        const Mask<A> which = load_index<A>(indices);
-        std::memcpy(taps_of_line(line) + margin + i, &which, sizeof which);
+        store(line + margin + i, load_first(dy + from * row + i, row - i));
+        Mask<A> which{};
+        if (row - i >= kLanes)
+          which = load_index<A>(indices + i);
+        else
+          for (int64_t e = 0; e < row - i; ++e) which[e] = indices[i + e];
+        std::memcpy(taps + margin + i, &which, sizeof which);
       }
       cache.held[place] = from;
     }
-    merge_row(g, shape.phase, dx + begin * w.input * g.block, raw,
-              [&](const GradPhase& phase, int64_t i) {
-      Vec<A> total{};
-      for (int64_t k = 0; k < count; ++k) {
-        const A* const line = lines[k] + shape.margin * g.block;
-        int64_t offset = i - phase.offset * g.block;
-        int64_t tap = covers.taps[k] + phase.tap;
-        for (int64_t s = 0; s < phase.count; ++s) {
-          const Mask<A> which = load_as<Mask<A>>(line + shape.size + offset);
-          const Vec<A> v = load(line + offset);
-          total += (Vec<A>)((Mask<A>)v & (which == splat_index<A>(tap)));
-          offset += shape.step.windows * g.block;
-          tap -= shape.step.taps;
-        }
-      }
-      return total;
-    });
+    select_gradients(g, shape, lines, covers.taps, count, result);
+    store_row(dx + begin * n, result, n);
   }
 }
 
 template <class T, class I>
-CNNKERN_INLINE void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
-                                      PoolScratch& scratch, int64_t begin, int64_t end) {
+void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
+                       PoolScratch& scratch, int64_t begin, int64_t end) {
   using A = Compute<T>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const int64_t row = w.output * g.block;
@@ -115,7 +120,7 @@ CNNKERN_INLINE void max_grad_channels(const PoolShape& g, const T* dy, const I* 
     for (int64_t x = 0; x < w.input; ++x) {
       const Cover q = columns[x];
       T* const out = dx + (begin * w.input + x) * g.block;
-      for_channels<A>(g.block, [&](int64_t c, auto number) {
+      for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
         constexpr int kVectors = decltype(number)::value;
         Vec<A> total[kVectors] = {};
         for (int64_t k = 0; k < count; ++k) {

@@ -54,37 +54,30 @@ struct Line {
   }
 };
 
-// `source(i)` gives the vector at element i of a row, `source(0, n)` the n elements of a short one.
-// `raw` has room for the row and two vectors, and holds `rest` beyond the row.
-template <class A, class Source>
-CNNKERN_INLINE void lay_raw(int64_t n, A rest, A* raw, const Source& source) {
-  constexpr int64_t kLanes = lanes<A>;
-  if (n < kLanes) return store(raw, first_lanes<A>(source(0, n), splat(rest), n));
-  for (int64_t i = 0; i + kLanes <= n; i += kLanes) store(raw + i, source(i));
-  if (n % kLanes) store(raw + n - kLanes, source(n - kLanes));
+// Where to put a row of the input before lay_row: into the line itself where no phases are split.
+template <class A>
+CNNKERN_INLINE A* row_place(const PoolShape& g, A* raw, A* line) {
+  return g.axis[2].stride == 1 ? line + g.axis[2].pad_before * g.block : raw;
 }
-template <class A, class Source>
-CNNKERN_INLINE void lay_row(const PoolShape& g, const Line<A>& shape, A rest, A* raw, A* line,
-                            const Source& source) {
+// Lays out a row that is in its place. What surrounds rows, in `raw` two vectors, is `rest`.
+template <class A>
+[[gnu::noinline]] void lay_row(const PoolShape& g, const Line<A>& shape, A rest, const A* raw,
+                               A* line) {
   constexpr int64_t kLanes = lanes<A>;
   const PoolAxis& w = g.axis[2];
   const int64_t block = g.block, n = w.input * block, pad = w.pad_before;
-  if (w.stride == 1) return lay_raw(n, rest, line + pad * block, source);
+  if (w.stride == 1) return;
   if (w.stride == 2 && block == 1) {
-    if (n < 2 * kLanes) lay_raw(n, rest, raw, source);
+    A* const first = line + shape.place[pad % 2] + pad / 2;
+    A* const second = line + shape.place[(pad + 1) % 2] + (pad + 1) / 2;
     for (int64_t i = 0; i < n; i += 2 * kLanes) {
-      const int64_t x = n < 2 * kLanes ? 0 : smaller(i, n - 2 * kLanes);
-      const Vec<A> a = n < 2 * kLanes ? load(raw) : source(x);
-      const Vec<A> b = n < 2 * kLanes ? load(raw + kLanes) : source(x + kLanes);
       Vec<A> even, odd;
-      split_pairs<A>(a, b, even, odd);
-      const int64_t column = x + pad;
-      store(line + shape.place[column % 2] + column / 2, even);
-      store(line + shape.place[(column + 1) % 2] + (column + 1) / 2, odd);
+      split_pairs<A>(load(raw + i), load(raw + i + kLanes), even, odd);
+      store(first + i / 2, even);
+      store(second + i / 2, odd);
     }
     return;
   }
-  lay_raw(n, rest, raw, source);
   for (int64_t k = 0; k < shape.phases; ++k) {
     // Column j of this phase is x = j * stride + phase - pad.
     const int64_t phase = k * w.dilation % w.stride;
@@ -130,42 +123,42 @@ struct GradLine {
   }
 };
 
-// Writes a row of dx. `sum(phase, i)` gives the vector of gradients at element i of a phase, whose
-// columns count from the first element of the padding. `raw` holds a row and two vectors.
-template <class T, class Sum>
-CNNKERN_INLINE void merge_row(const PoolShape& g, const GradPhase* phases, T* out,
-                              Compute<T>* raw, const Sum& sum) {
-  using A = Compute<T>;
+// Makes a row of a gradient. `sum(phase, i)` gives the vector at element i of a phase, whose columns
+// count from the first element of the padding. `out` has room for two vectors more.
+template <class A, class Sum>
+CNNKERN_INLINE void merge_row(const PoolShape& g, const GradPhase* phases, A* out,
+                              const Sum& sum) {
   constexpr int64_t kLanes = lanes<A>;
   const PoolAxis& w = g.axis[2];
   const int64_t block = g.block, n = w.input * block, pad = w.pad_before;
   if (w.stride == 1) {
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) store(out + i, sum(phases[0], i + pad * block));
-    if (i < n) store_first(out + i, sum(phases[0], i + pad * block), n - i);
+    for (int64_t i = 0; i < n; i += kLanes) store(out + i, sum(phases[0], i + pad * block));
     return;
   }
   if (w.stride == 2 && block == 1) {
+    const GradPhase &first = phases[pad % 2], &second = phases[(pad + 1) % 2];
     for (int64_t i = 0; i < n; i += 2 * kLanes) {
-      const int64_t column = i + pad;
-      const Vec<A> even = sum(phases[column % 2], column / 2);
-      const Vec<A> odd = sum(phases[(column + 1) % 2], (column + 1) / 2);
       Vec<A> a, b;
-      merge_pairs<A>(even, odd, a, b);
-      store_first(out + i, a, n - i);
-      store_first(out + i + kLanes, b, n - i - kLanes);
+      merge_pairs<A>(sum(first, (i + pad) / 2), sum(second, (i + pad + 1) / 2), a, b);
+      store(out + i, a);
+      store(out + i + kLanes, b);
     }
     return;
   }
   for (int64_t f = 0; f < smaller(w.stride, w.input + pad); ++f) {
     const int64_t first = f >= pad ? 0 : (pad - f + w.stride - 1) / w.stride;
     const int64_t end = (w.input + pad - f + w.stride - 1) / w.stride;
-    for (int64_t i = first * block; i < end * block; i += kLanes) {
+    A* to = out + (first * w.stride + f - pad) * block;
+    for (int64_t j = first, within = 0, i = first * block; j < end; i += kLanes) {
       A values[kLanes];
-      store(values, phases[f].count ? sum(phases[f], i) : Vec<A>{});
-      for (int64_t e = i; e < smaller(i + kLanes, end * block); ++e)
-        raw[((e / block) * w.stride + f - pad) * block + e % block] = values[e - i];
+      store(values, sum(phases[f], i));
+      for (int64_t e = 0; e < kLanes && j < end; ++e) {
+        to[within] = values[e];
+        if (++within < block) continue;
+        within = 0;
+        ++j;
+        to += w.stride * block;
+      }
     }
   }
-  for (int64_t i = 0; i < n; i += kLanes) store_first(out + i, load(raw + i), n - i);
 }

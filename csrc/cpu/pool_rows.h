@@ -41,80 +41,87 @@ struct Max : MaxNumber {
   using Careful = MaxNan;
 };
 
-// The element-wise join of some rows: N of them where N is not 0.
+// The element-wise join of some rows (N of them where N is not 0), and the identity up to a whole
+// vector where they are shorter. True if NaN may have been dropped. `ahead` leads to what the next
+// row of results will read: hardware prefetches along rows only.
 template <class Rule, int N, class T>
-struct JoinedRows {
+[[gnu::noinline]] bool join_some_rows(const T* const* rows, int64_t count, int64_t n,
+                                      int64_t ahead, Compute<T>* out) {
   using A = Compute<T>;
-  const T* const* rows;
-  int64_t count;
-  int64_t ahead;  // elements to what the next row of results will read
-  mutable Mask<A> seen_nan{};
-
-  template <class Load>
-  CNNKERN_INLINE Vec<A> join(const Load& load_row) const {
-    if (N == 0 && count == 0) return splat(Rule::template kIdentity<A>);
-    Vec<A> joined = load_row(rows[0]), watched = joined;
-#pragma GCC unroll 4
+  constexpr int64_t kLanes = lanes<A>;
+  const T* own[N ? N : 1];
+  for (int k = 0; k < N; ++k) own[k] = rows[k];
+  Mask<A> nan{};
+  const auto join = [&](int64_t i, const auto& load_row) __attribute__((always_inline)) {
+    Vec<A> joined = load_row((N ? own[0] : rows[0]) + i), watched = joined;
     for (int64_t k = 1; k < (N ? N : count); ++k) {
-      const Vec<A> v = load_row(rows[k]);
+      const Vec<A> v = load_row((N ? own[k] : rows[k]) + i);
       joined = Rule::join(joined, v);
       if (Rule::kWatch) watched += v;
     }
-    if (Rule::kWatch) seen_nan |= watched != watched;
+    if (Rule::kWatch) nan |= watched != watched;
     return joined;
-  }
-  CNNKERN_INLINE Vec<A> operator()(int64_t i) const {
-    return join([&](const T* row) {
-      __builtin_prefetch(row + i + ahead);
-      return load(row + i);
-    });
-  }
-  CNNKERN_INLINE Vec<A> operator()(int64_t i, int64_t n) const {
-    return join([&](const T* row) { return load_first(row + i, n); });
-  }
-};
-
-// Lays the joined rows out by `lay(source)`; true if NaN may have been dropped on the way.
-template <class Rule, class T, class Lay>
-CNNKERN_INLINE bool join_rows(const T* const* rows, int64_t count, int64_t ahead, const Lay& lay) {
-  const auto run = [&](auto number) {
-    const JoinedRows<Rule, decltype(number)::value, T> source{rows, count, ahead};
-    lay(source);
-    return Rule::kWatch && any(source.seen_nan);
   };
-  if (count == 1) return run(std::integral_constant<int, 1>());
-  if (count == 2) return run(std::integral_constant<int, 2>());
-  if (count == 3) return run(std::integral_constant<int, 3>());
-  return run(std::integral_constant<int, 0>());
+  if (n < kLanes) {
+    const Vec<A> v = join(0, [&](const T* p) { return load_first(p, n); });
+    store(out, first_lanes<A>(v, splat(Rule::template kIdentity<A>), n));
+  } else {
+    const auto whole = [&](const T* p) __attribute__((always_inline)) {
+      __builtin_prefetch(p + ahead);
+      return load(p);
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(out + i, join(i, whole));
+    if (i < n) store(out + n - kLanes, join(n - kLanes, whole));
+  }
+  return Rule::kWatch && any(nan);
+}
+template <class Rule, class T>
+CNNKERN_INLINE bool join_rows(const T* const* rows, int64_t count, int64_t n, int64_t ahead,
+                              Compute<T>* out) {
+  if (count == 0) {
+    fill(out, n, Rule::template kIdentity<Compute<T>>);
+    return false;
+  }
+  if (std::is_same_v<Rule, MaxNan>)
+    return join_some_rows<Rule, 0>(rows, count, n, ahead, out);
+  if (count == 2) return join_some_rows<Rule, 2>(rows, count, n, ahead, out);
+  if (count == 3) return join_some_rows<Rule, 3>(rows, count, n, ahead, out);
+  return join_some_rows<Rule, 0>(rows, count, n, ahead, out);
 }
 
-// Vectors i, i + lanes, ... of n elements; the last overlaps where n is no multiple, and where n
-// is less than one vector `body` is told how many elements to store.
-template <class A, class F>
-CNNKERN_INLINE void for_vectors(int64_t n, const F& body) {
+// Joins the taps of all windows of a line: `number` of them where it is not 0. Room for a vector
+// beyond the n elements of `out`; divides by divisors * divisor where there are any.
+template <class Rule, int N, class A>
+[[gnu::noinline]] void join_some_columns(const Line<A>& shape, int64_t taps, const A* line,
+                                         int64_t n, const A* divisors, A divisor, A* out) {
   constexpr int64_t kLanes = lanes<A>;
-  if (n < kLanes) return body(0, n);
-  for (int64_t i = 0; i + kLanes <= n; i += kLanes) body(i, kLanes);
-  if (n % kLanes) body(n - kLanes, kLanes);
+  const A* from[N ? N : 1];
+  for (int s = 0; s < N; ++s) from[s] = line + shape.at[s];
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Vec<A> v = load((N ? from[0] : line + shape.at[0]) + i);
+    for (int64_t s = 1; s < (N ? N : taps); ++s)
+      v = Rule::join(v, load((N ? from[s] : line + shape.at[s]) + i));
+    if (std::is_same_v<Rule, Sum>) v = v / (load(divisors + i) * splat(divisor));
+    store(out + i, v);
+  }
+}
+template <class Rule, class A>
+CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* line, int64_t n,
+                                 const A* divisors, A divisor, A* out) {
+  if (!std::is_same_v<Rule, MaxNan>) {
+    if (taps == 2)
+      return join_some_columns<Rule, 2>(shape, taps, line, n, divisors, divisor, out);
+    if (taps == 3)
+      return join_some_columns<Rule, 3>(shape, taps, line, n, divisors, divisor, out);
+  }
+  join_some_columns<Rule, 0>(shape, taps, line, n, divisors, divisor, out);
 }
 
-// Joins the taps of all windows of a line and hands each vector to `finish`.
-template <class Rule, class A, class Finish>
-CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* line, int64_t n,
-                                 const Finish& finish) {
-  const auto run = [&](auto number) {
-    constexpr int64_t kTaps = decltype(number)::value;
-    for_vectors<A>(n, [&](int64_t i, int64_t some) {
-      Vec<A> v = load(line + i + shape.at[0]);
-#pragma GCC unroll 4
-      for (int64_t s = 1; s < (kTaps ? kTaps : taps); ++s)
-        v = Rule::join(v, load(line + i + shape.at[s]));
-      finish(i, some, v);
-    });
-  };
-  if (taps == 2) return run(std::integral_constant<int, 2>());
-  if (taps == 3) return run(std::integral_constant<int, 3>());
-  run(std::integral_constant<int, 0>());
+// Results of Compute type become a row of storage type.
+template <class T>
+[[gnu::noinline]] void store_row(T* out, const Compute<T>* row, int64_t n) {
+  for (int64_t i = 0; i < n; i += lanes<Compute<T>>) store_first(out + i, load(row + i), n - i);
 }
 
 // Positions with at least a vector of channels: joins the taps of one window, V vectors from
@@ -142,14 +149,15 @@ CNNKERN_INLINE bool join_channels(const T* const* rows, int64_t count, int64_t o
   for (int v = 0; v < V; ++v) nan |= watched[v] != watched[v];
   return any(nan);
 }
-// Calls body(channel, number of vectors) for all channels, four vectors at a time.
+// Calls body(channel, number of vectors) for all channels, four vectors at a time; the last vector
+// overlaps where channels are no multiple.
 template <class A, class F>
 CNNKERN_INLINE void for_channels(int64_t channels, const F& body) {
   constexpr int64_t kLanes = lanes<A>;
   int64_t c = 0;
   for (; c + 4 * kLanes <= channels; c += 4 * kLanes) body(c, std::integral_constant<int, 4>());
-  for (; c + kLanes <= channels; c += kLanes) body(c, std::integral_constant<int, 1>());
-  if (c < channels) body(channels - kLanes, std::integral_constant<int, 1>());
+  for (; c < channels; c += kLanes)
+    body(smaller(c, channels - kLanes), std::integral_constant<int, 1>());
 }
 template <class A>
 CNNKERN_INLINE bool channels_fill_vectors(const PoolShape& g) {
@@ -164,11 +172,11 @@ CNNKERN_INLINE bool rows_first(const PoolShape& g) {
   return fits && rows * w.kernel > (rows + 1) * smaller(w.stride, w.kernel) + w.kernel;
 }
 
-// Rows of y from rows of x. `ends(depth, height)` gives what finishes the values of a row: a
-// function of (element of the row, vector).
-template <class Rule, class T, class Ends>
+// Rows of y from rows of x. Sums are divided by columns (an element of a row each) * row_divisor.
+template <class Rule, class T, class RowDivisor>
 CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch& scratch,
-                               int64_t begin, int64_t end, const Ends& ends) {
+                               int64_t begin, int64_t end, const Compute<T>* columns,
+                               const RowDivisor& row_divisor) {
   using A = Compute<T>;
   constexpr int64_t kLanes = lanes<A>;
   constexpr A kRest = Rule::template kIdentity<A>;
@@ -179,31 +187,29 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
   fill(line, shape.size, kRest);
   A* const raw = take<A>(scratch, row + 2 * kLanes);
   fill(raw, row + 2 * kLanes, kRest);
+  A* const joined = row_place(g, raw, line);
+  A* const result = take<A>(scratch, n + kLanes);
   const T** const rows = take<const T*>(scratch, most_rows(g));
-  const auto run = [&](auto rule, const RowIndex& at, int64_t count, T* out) {
-    using R = decltype(rule);
-    const bool nan = join_rows<R>(rows, count, h.stride * row, [&](const auto& source) {
-      lay_row(g, shape, kRest, raw, line, source);
-    });
-    if (nan) return false;
-    const auto finish = ends(at.depth, at.height);
-    join_columns<R>(shape, w.kernel, line, n, [&](int64_t i, int64_t some, Vec<A> v) {
-      store_first(out + i, finish(i, v), some);
-    });
-    return true;
-  };
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t count = window_rows(g, x + at.image * d.input * h.input * row, at.depth,
                                       at.height, rows, static_cast<int64_t*>(nullptr));
-    if (!run(Rule(), at, count, y + begin * n)) run(typename Rule::Careful(), at, count, y + begin * n);
+    const A divisor = row_divisor(at.depth, at.height);
+    const bool nan = join_rows<Rule>(rows, count, row, h.stride * row, joined);
+    if (nan) join_rows<typename Rule::Careful>(rows, count, row, 0, joined);
+    lay_row(g, shape, kRest, raw, line);
+    if (nan)
+      join_columns<typename Rule::Careful>(shape, w.kernel, line, n, columns, divisor, result);
+    else
+      join_columns<Rule>(shape, w.kernel, line, n, columns, divisor, result);
+    store_row(y + begin * n, result, n);
   }
 }
 
-// The same where positions hold at least a vector of channels; what finishes values is told their
-// position in the row.
-template <class Rule, class T, class Ends>
+// The same where positions hold at least a vector of channels; `columns` has one divisor each.
+template <class Rule, class T, class RowDivisor>
 CNNKERN_INLINE void pool_channels(const PoolShape& g, const T* x, T* y, PoolScratch& scratch,
-                                  int64_t begin, int64_t end, const Ends& ends) {
+                                  int64_t begin, int64_t end, const Compute<T>* columns,
+                                  const RowDivisor& row_divisor) {
   using A = Compute<T>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const int64_t row = w.input * g.block;
@@ -214,40 +220,40 @@ CNNKERN_INLINE void pool_channels(const PoolShape& g, const T* x, T* y, PoolScra
   A* const raw = separate ? take<A>(scratch, row + 2 * lanes<A>) : nullptr;
 
   const auto join_row = [&](auto rule, const auto* const* from, int64_t count, T* out,
-                            const auto& finish) {
+                            A divisor) {
     using R = decltype(rule);
+    const int64_t step = w.dilation * g.block;
     for (int64_t q = 0; q < w.output; ++q, out += g.block) {
       const Window s = windows[q];
       const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
-      for_channels<A>(g.block, [&](int64_t c, auto number) {
+      for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
         constexpr int kVectors = decltype(number)::value;
         Vec<A> v[kVectors];
-        if (join_channels<R, kVectors>(from, count, offset + c, w.dilation * g.block, s.count, v))
-          join_channels<typename Rule::Careful, kVectors>(from, count, offset + c,
-                                                          w.dilation * g.block, s.count, v);
-        for (int k = 0; k < kVectors; ++k)
-          store(out + c + k * lanes<A>, finish(q, v[k]));
+        if (join_channels<R, kVectors>(from, count, offset + c, step, s.count, v))
+          join_channels<typename Rule::Careful, kVectors>(from, count, offset + c, step, s.count,
+                                                          v);
+        for (int k = 0; k < kVectors; ++k) {
+          if (std::is_same_v<Rule, Sum>) v[k] = v[k] / splat(columns[q] * divisor);
+          store(out + c + k * lanes<A>, v[k]);
+        }
       });
     }
   };
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t count = window_rows(g, x + at.image * d.input * h.input * row, at.depth,
                                       at.height, rows, static_cast<int64_t*>(nullptr));
-    const auto finish = ends(at.depth, at.height);
+    const A divisor = row_divisor(at.depth, at.height);
     T* const out = y + begin * w.output * g.block;
     if (!separate) {
-      join_row(Rule(), rows, count, out, finish);
+      join_row(Rule(), rows, count, out, divisor);
       continue;
     }
-    const auto lay = [&](const auto& source) {
-      lay_raw(row, Rule::template kIdentity<A>, raw, source);
-    };
     const A* const joined = raw;
-    if (!join_rows<Rule>(rows, count, h.stride * row, lay)) {
-      join_row(typename Rule::Checked(), &joined, 1, out, finish);
+    if (!join_rows<Rule>(rows, count, row, h.stride * row, raw)) {
+      join_row(typename Rule::Checked(), &joined, 1, out, divisor);
     } else {
-      join_rows<typename Rule::Careful>(rows, count, h.stride * row, lay);
-      join_row(typename Rule::Careful(), &joined, 1, out, finish);
+      join_rows<typename Rule::Careful>(rows, count, row, 0, raw);
+      join_row(typename Rule::Careful(), &joined, 1, out, divisor);
     }
   }
 }
