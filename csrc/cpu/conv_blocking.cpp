@@ -18,6 +18,7 @@ bool is_dense(const Axis& axis, int64_t block) {
   return dense_extent(axis, block) <= axis.taps * block;
 }
 int64_t extent(const Axis& axis, int64_t block) {
+  if (!axis.taps) return 0;
   return std::min(dense_extent(axis, block), axis.taps * block);
 }
 
