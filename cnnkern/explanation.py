@@ -127,15 +127,13 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _scaled(value: float, units: Sequence[str], step: float) -> str:
-    for unit in units[:-1]:
-        # Three digits are shown: what rounds to a whole step belongs to the next unit.
-        if value < step * 0.9995:
-            break
+    steps = 0
+    # Three digits are shown: what rounds to a whole step belongs to the next unit.
+    while value >= step * 0.9995 and steps + 1 < len(units):
         value /= step
-    else:
-        unit = units[-1]
-    digits = 0 if unit == units[0] and value == int(value) else max(0, 2 - len(str(int(value))) + 1)
-    return f"{value:.{digits}f} {unit}".rstrip()
+        steps += 1
+    digits = 0 if steps == 0 and value == int(value) else max(0, 3 - len(str(int(value))))
+    return f"{value:.{digits}f} {units[steps]}".rstrip()
 
 
 def _binary(size: int) -> str:

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "../cpu/conv.h"
 #include "candidates.h"
+#include "conv_cost.h"
 
 namespace cnnkern {
 
 namespace {
-
-// Each loaded value meets only a few taps, so loads and not multiply-adds set the pace.
-constexpr double kShare = 0.3, kWeightGradShare = 0.15;
 
 std::string refuse(const ConvProblem& g, Direction) {
   if (g.groups != g.c) {
@@ -19,8 +17,7 @@ std::string refuse(const ConvProblem& g, Direction) {
 }
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
-  const double share = direction == Direction::weight_grad ? kWeightGradShare : kShare;
-  return cost_of(work_of(g), 0, share, g.dtype, traits);
+  return cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
 }
 
 int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {

@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "../cpu/conv.h"
 #include "candidates.h"
+#include "conv_cost.h"
 
 namespace cnnkern {
 
 namespace {
 
-// Its matrix product keeps this share of the multiply-add rate.
-constexpr double kShare = 0.6;
+// The matrix is gathered in runs of one output, tap and group: so long takes each.
+constexpr double kRunUs = 0.005;
 
 // The last of the list: every problem has a matrix.
 std::string refuse(const ConvProblem&, Direction) { return ""; }
 
-// The matrix is written and read once more than the tensors; float32 also for 16-bit types.
-Cost cost(const ConvProblem& g, Direction, const DeviceTraits& traits) {
-  double elements = static_cast<double>(g.n) * static_cast<double>(g.c);
+Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
+  const bool backward = direction == Direction::input_grad;
+  double runs = static_cast<double>(g.n) * static_cast<double>(g.groups);
   for (size_t i = 0; i < 3; ++i) {
-    elements *= static_cast<double>(g.output[i]) * static_cast<double>(g.kernel[i]);
+    runs *= static_cast<double>(backward ? g.input[i] : g.output[i]);
+    runs *= static_cast<double>(g.kernel[i]);
+    if (backward) runs /= static_cast<double>(g.stride[i]);
   }
-  const double size = g.dtype == DataType::float64 ? 8 : 4;
-  return cost_of(work_of(g), 2 * elements * size, kShare, g.dtype, traits);
+  Cost cost = cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
+  cost.flops_us += runs * kRunUs / static_cast<double>(traits.cores);
+  return cost;
 }
 
 int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {

@@ -30,12 +30,10 @@ Work work_of(const PoolProblem& g, Direction direction) {
   return {outputs * volume(g.kernel), bytes};
 }
 
-Cost cost_of(const Work& work, double extra_bytes, double arithmetic_share, DataType dtype,
+Cost cost_of(const Work& work, double arithmetic_share, DataType dtype,
              const DeviceTraits& traits) {
-  const double copy_bytes_per_us = traits.copy_gb_s * 1e3;
-  return {work.flops, work.bytes,
-          work.flops / (peak_flops_per_us(traits, dtype) * arithmetic_share),
-          (work.bytes + extra_bytes) / copy_bytes_per_us};
+  const double flops_per_us = peak_flops_per_us(traits, dtype) * arithmetic_share;
+  return {work.flops, work.bytes, work.flops / flops_per_us, work.bytes / (traits.copy_gb_s * 1e3)};
 }
 
 }  // namespace cnnkern

@@ -22,8 +22,7 @@ struct Work {
 Work work_of(const ConvProblem&);
 Work work_of(const PoolProblem&, Direction);
 
-// extra_bytes: traffic beyond the least, such as a matrix that is written and read again.
-Cost cost_of(const Work&, double extra_bytes, double arithmetic_share, DataType,
-             const DeviceTraits&);
+// arithmetic_share: of the multiply-add rate, what the algorithm reaches.
+Cost cost_of(const Work&, double arithmetic_share, DataType, const DeviceTraits&);
 
 }  // namespace cnnkern

@@ -10,7 +10,7 @@ namespace {
 constexpr double kShare = 0.2;
 
 Cost cost(const PoolProblem& g, Direction direction, const DeviceTraits& traits) {
-  return cost_of(work_of(g, direction), 0, kShare, g.dtype, traits);
+  return cost_of(work_of(g, direction), kShare, g.dtype, traits);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ constexpr double kClockGhz = 3.0;
 // One core copies about 12 GB/s from memory; a socket's channels end the scaling near 8 cores.
 constexpr double kCopyPerCore = 12.0;
 constexpr int64_t kCoresOfMemory = 8;
-constexpr double kCallUs = 2.0;
+constexpr double kCallUs = 4.0;
 
 }  // namespace
 
