@@ -84,8 +84,8 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
   const int64_t row = w.input * g.block, n = w.output * g.block;
   LineCache<A> cache((d.kernel - 1) * d.dilation + 1, (h.kernel - 1) * h.dilation + 1,
                      most_rows(g), shape.size, kRest, scratch);
-  A* const raw = take<A>(scratch, row + 2 * kLanes);
-  fill(raw, row + 2 * kLanes, kRest);
+  A* const raw = take<A>(scratch, row + Line<A>::kSlack);
+  fill(raw, row + Line<A>::kSlack, kRest);
   A* const result = take<A>(scratch, n + kLanes);
   const T** const rows = take<const T*>(scratch, most_rows(g));
   int64_t* const taps = take<int64_t>(scratch, most_rows(g));

@@ -146,8 +146,14 @@ void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
 template <class T, class I>
 void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void* dx,
                    PoolScratch& scratch, int64_t begin, int64_t end) {
-  const auto run = channels_fill_vectors<Compute<T>>(g) ? max_grad_channels<T, I>
-                                                        : max_grad_lines<T, I>;
-  run(g, static_cast<const T*>(dy), static_cast<const I*>(argmax), static_cast<T*>(dx), scratch,
-      begin, end);
+  const T* const from = static_cast<const T*>(dy);
+  const I* const which = static_cast<const I*>(argmax);
+  T* const to = static_cast<T*>(dx);
+  const Band band(g, sizeof(Compute<T>));
+  if (band.size != 0)
+    max_grad_scatter<T, I>(g, band, from, which, to, scratch, begin, end);
+  else if (channels_fill_vectors<Compute<T>>(g))
+    max_grad_channels<T, I>(g, from, which, to, scratch, begin, end);
+  else
+    max_grad_lines<T, I>(g, from, which, to, scratch, begin, end);
 }

@@ -26,31 +26,67 @@ CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b) {
   merge_pairs<A>(even, odd, a, b, std::make_integer_sequence<int, lanes<A>>());
 }
 
+// Elements f, f + 3, f + 6, ... of a, b and c in a row.
+template <class A, int f, int... I>
+CNNKERN_INLINE Vec<A> every_third(Vec<A> a, Vec<A> b, Vec<A> c, std::integer_sequence<int, I...>) {
+  constexpr int kLanes = lanes<A>;
+  const Vec<A> ab =
+      __builtin_shufflevector(a, b, (f + 3 * I < 2 * kLanes ? f + 3 * I : 0)...);
+  return __builtin_shufflevector(
+      ab, c, (f + 3 * I < 2 * kLanes ? I : f + 3 * I - kLanes)...);
+}
+// Column j of phase f is raw[j * stride + f]: whole vectors of columns from 0 on, as many as cover n
+// elements of raw.
+template <class A, int kStride>
+[[gnu::noinline]] void split_phases(const A* raw, int64_t n, A* const* phases) {
+  constexpr int64_t kLanes = lanes<A>;
+  constexpr auto kAll = std::make_integer_sequence<int, lanes<A>>();
+  for (int64_t j = 0; j * kStride < n; j += kLanes, raw += kStride * kLanes) {
+    const Vec<A> a = load(raw), b = load(raw + kLanes);
+    Vec<A> out[4];
+    if constexpr (kStride == 2) {
+      split_pairs<A>(a, b, out[0], out[1]);
+    } else if constexpr (kStride == 3) {
+      const Vec<A> c = load(raw + 2 * kLanes);
+      out[0] = every_third<A, 0>(a, b, c, kAll);
+      out[1] = every_third<A, 1>(a, b, c, kAll);
+      out[2] = every_third<A, 2>(a, b, c, kAll);
+    } else {
+      Vec<A> even[2], odd[2];
+      split_pairs<A>(a, b, even[0], odd[0]);
+      split_pairs<A>(load(raw + 2 * kLanes), load(raw + 3 * kLanes), even[1], odd[1]);
+      split_pairs<A>(even[0], even[1], out[0], out[2]);
+      split_pairs<A>(odd[0], odd[1], out[1], out[3]);
+    }
+    for (int f = 0; f < kStride; ++f) store(phases[f] + j, out[f]);
+  }
+}
+
 // Only phases that some tap reads are kept: the phase of tap s is s modulo `phases`.
 template <class A>
 struct Line {
+  static constexpr int64_t kSlack = 4 * lanes<A>;  // what vectors overrun, of lines and raw rows
   int64_t pitch;     // elements from phase to phase
   int64_t size;      // elements of a line
   int64_t columns;   // kept of each phase
   int64_t phases;
+  bool vectors;      // phases are split by vectors, so that all are kept
   int64_t* at;       // where tap s of the first window is
-  int64_t place[2];  // stride 2: where the phase of even and of odd columns is
 
   Line(const PoolAxis& w, int64_t block, PoolScratch& scratch) {
-    constexpr int64_t kLanes = lanes<A>;
     const Steps step(w);
-    const bool pairs = w.stride == 2 && block == 1;
     columns = w.output + (w.kernel - 1) * w.dilation / w.stride;
     phases = smaller(step.taps, w.kernel);
+    vectors = w.stride >= 2 && w.stride <= 4 && block == 1;
     // Whole vectors are stored, also of columns that no window reaches.
     const int64_t reach = (w.pad_before + w.input) / w.stride + 1;
-    pitch = round_up(larger(columns, reach) * block + 2 * kLanes, kLanes);
-    size = pitch * (pairs ? 2 : phases);
+    pitch = round_up(larger(columns, reach) * block + kSlack, lanes<A>);
+    size = pitch * (vectors ? w.stride : phases);
     at = take<int64_t>(scratch, w.kernel);
-    for (int64_t s = 0; s < w.kernel; ++s)
-      at[s] = s % phases * pitch + s * w.dilation / w.stride * block;
-    place[0] = 0;
-    place[1] = pitch;
+    for (int64_t s = 0; s < w.kernel; ++s) {
+      const int64_t phase = vectors ? s * w.dilation % w.stride : s % phases;
+      at[s] = phase * pitch + s * w.dilation / w.stride * block;
+    }
   }
 };
 
@@ -59,24 +95,20 @@ template <class A>
 CNNKERN_INLINE A* row_place(const PoolShape& g, A* raw, A* line) {
   return g.axis[2].stride == 1 ? line + g.axis[2].pad_before * g.block : raw;
 }
-// Lays out a row that is in its place. What surrounds rows, in `raw` two vectors, is `rest`.
+// Lays out a row that is in its place. What surrounds rows, in `raw` kSlack elements, is `rest`.
 template <class A>
 [[gnu::noinline]] void lay_row(const PoolShape& g, const Line<A>& shape, A rest, const A* raw,
                                A* line) {
-  constexpr int64_t kLanes = lanes<A>;
   const PoolAxis& w = g.axis[2];
   const int64_t block = g.block, n = w.input * block, pad = w.pad_before;
   if (w.stride == 1) return;
-  if (w.stride == 2 && block == 1) {
-    A* const first = line + shape.place[pad % 2] + pad / 2;
-    A* const second = line + shape.place[(pad + 1) % 2] + (pad + 1) / 2;
-    for (int64_t i = 0; i < n; i += 2 * kLanes) {
-      Vec<A> even, odd;
-      split_pairs<A>(load(raw + i), load(raw + i + kLanes), even, odd);
-      store(first + i / 2, even);
-      store(second + i / 2, odd);
-    }
-    return;
+  if (shape.vectors) {
+    A* phase[4];
+    for (int64_t f = 0; f < w.stride; ++f)
+      phase[f] = line + (pad + f) % w.stride * shape.pitch + (pad + f) / w.stride;
+    if (w.stride == 2) return split_phases<A, 2>(raw, n, phase);
+    if (w.stride == 3) return split_phases<A, 3>(raw, n, phase);
+    return split_phases<A, 4>(raw, n, phase);
   }
   for (int64_t k = 0; k < shape.phases; ++k) {
     // Column j of this phase is x = j * stride + phase - pad.

@@ -4,6 +4,7 @@
 #include "planes.h"
 #include "pool_rows.h"
 #include "max_pool.h"
+#include "max_pool_scatter.h"
 #include "max_pool_grad.h"
 #include "avg_pool.h"
 

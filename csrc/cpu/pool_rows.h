@@ -185,8 +185,8 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
   const int64_t row = w.input * g.block, n = w.output * g.block;
   A* const line = take<A>(scratch, shape.size);
   fill(line, shape.size, kRest);
-  A* const raw = take<A>(scratch, row + 2 * kLanes);
-  fill(raw, row + 2 * kLanes, kRest);
+  A* const raw = take<A>(scratch, row + Line<A>::kSlack);
+  fill(raw, row + Line<A>::kSlack, kRest);
   A* const joined = row_place(g, raw, line);
   A* const result = take<A>(scratch, n + kLanes);
   const T** const rows = take<const T*>(scratch, most_rows(g));

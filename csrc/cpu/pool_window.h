@@ -101,17 +101,41 @@ CNNKERN_INLINE int64_t most_rows(const PoolShape& g) {
   return smaller(g.axis[0].kernel, g.axis[0].input) * smaller(g.axis[1].kernel, g.axis[1].input);
 }
 
-// Elements of an argmax as lanes beside those of Compute type A.
+// Elements of an argmax as lanes beside those of Compute type A. Compilers take conversions between
+// lanes of different sizes apart element by element, hence the shuffle and the intrinsics.
 template <class A, class I>
 CNNKERN_INLINE Mask<A> load_index(const I* p) {
   typedef I some __attribute__((vector_size(lanes<A> * sizeof(I))));
+#if defined(CNNKERN_AVX512) || defined(CNNKERN_AVX2)
+  if constexpr (sizeof(I) < sizeof(A)) {
+#if defined(CNNKERN_AVX512)
+    if constexpr (sizeof(I) == 4) return (Mask<A>)_mm512_cvtepi32_epi64(load_as<__m256i>(p));
+    __m128i packed{};
+    std::memcpy(&packed, p, lanes<A> * sizeof(I));
+    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm512_cvtepu8_epi32(packed);
+    else return (Mask<A>)_mm512_cvtepu8_epi64(packed);
+#else
+    __m128i packed{};
+    std::memcpy(&packed, p, lanes<A> * sizeof(I));
+    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm256_cvtepu8_epi32(packed);
+    else if constexpr (sizeof(I) == 1) return (Mask<A>)_mm256_cvtepu8_epi64(packed);
+    else return (Mask<A>)_mm256_cvtepi32_epi64(packed);
+#endif
+  }
+#endif
   return __builtin_convertvector(load_as<some>(p), Mask<A>);
+}
+template <class A, class I, int... E>
+CNNKERN_INLINE void store_index(I* p, Mask<A> v, std::integer_sequence<int, E...>) {
+  typedef I parts __attribute__((vector_size(CNNKERN_WIDTH)));
+  constexpr int kParts = int(sizeof(A) / sizeof(I));
+  constexpr int kLow = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? 0 : kParts - 1;
+  const auto packed = __builtin_shufflevector((parts)v, (parts)v, (E * kParts + kLow)...);
+  std::memcpy(p, &packed, lanes<A> * sizeof(I));
 }
 template <class A, class I>
 CNNKERN_INLINE void store_index(I* p, Mask<A> v) {
-  typedef I some __attribute__((vector_size(lanes<A> * sizeof(I))));
-  const some packed = __builtin_convertvector(v, some);
-  std::memcpy(p, &packed, sizeof packed);
+  store_index<A>(p, v, std::make_integer_sequence<int, lanes<A>>());
 }
 template <class A, class I>
 CNNKERN_INLINE void store_index_first(I* p, Mask<A> v, int64_t n) {
