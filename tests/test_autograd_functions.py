@@ -16,7 +16,7 @@ from cnnkern.autograd import AvgPool, Conv, ConvTranspose, MaxPool
 
 
 def sample(*shape: int) -> Tensor:
-    """Distinct values, far enough apart that no maximum and no ReLU changes under a step."""
+    """Distinct values, far enough apart that no maximum changes under gradcheck's steps."""
     count = torch.Size(shape).numel()
     values = (torch.randperm(count).double() + 0.5) / count - 0.5
     return values.reshape(shape).requires_grad_()
@@ -40,9 +40,10 @@ TRANSPOSE: list[tuple[Any, ...]] = [
 
 
 def conv_inputs(rank: int, groups: int, transposed: bool) -> tuple[Tensor, Tensor, Tensor]:
-    x = sample(2, 2, *(5,) * rank)
     shape = (2, 4 // groups) if transposed else (4, 2 // groups)
-    return x, sample(*shape, *(2,) * rank), sample(4)
+    sizes = (2, 2, *(5,) * rank), (*shape, *(2,) * rank), (4,)
+    x, w, b = (torch.randn(size).double().requires_grad_() for size in sizes)
+    return x, w, b
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -145,7 +145,8 @@ class TestConvTranspose:
 
     @pytest.mark.parametrize("name", [*PADDINGS, "all", "same"])
     def test_padding(self, rank: int, name: str) -> None:
-        padding = PADDINGS.get(name, "same" if name == "same" else 4)
+        # An output of size 0 torch gives or refuses by backend; here it is refused.
+        padding = PADDINGS.get(name, "same" if name == "same" else 5)
         assert_same_refusal(f"conv_transpose{rank}d", *tensors(rank), padding=padding)
 
     @pytest.mark.parametrize("name", GROUPS)
@@ -248,9 +249,8 @@ def test_avg_pool_divisor() -> None:
 def test_unsupported_dtypes_are_named(op: str, dtype: torch.dtype) -> None:
     x, w = tensors(int(op[-2]), dtype)
     name = str(dtype).removeprefix("torch.")
-    with pytest.raises(RuntimeError, match=f"{op}.*float32.*got") as error:
+    with pytest.raises(NotImplementedError, match=f"^{op}: .*float32.*got {name}"):
         call(cnnkern.functional, op, x, w if op.startswith("conv") else 2)
-    assert name in str(error.value).lower() or dtype in (torch.int64, torch.int8, torch.complex64)
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if op.startswith("conv")])
@@ -373,5 +373,5 @@ def test_one_value_serves_all_axes(rank: int, value: Any) -> None:
 def test_algorithm_names_are_the_plans() -> None:
     problem = cnnkern._C.parse("conv2d 1x4x6x6 4x4x3x3")
     plan = cnnkern._C.plan(problem, "forward")
-    known = {plan.algorithm, *(refusal.algorithm for refusal in plan.refused)}
+    known = {plan.algorithm, *(name for name, _ in plan.refused)}
     assert known == set(arguments.ALGORITHMS) - {"auto"}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -34,6 +34,15 @@ def geometry_of(
     else:
         pads = arguments.before_and_after(op, rank, "padding", padding)
     return Geometry(strides, pads, dilations)
+
+
+def completed(inputs: tuple[Any, ...], defaults: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Adds the defaults of the arguments that are not there.
+
+    torch binds them before it calls setup_context; torch.compile does not.
+    """
+    missing = len(inputs) - len(defaults)
+    return inputs if missing >= 0 else inputs + defaults[missing:]
 
 
 def bias_gradient(grad: Tensor) -> Tensor:

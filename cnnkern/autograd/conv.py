@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..functional import _arguments as arguments
 from ..functional._arguments import Ints, Padding
-from ._shared import bias_gradient, geometry_of, through_relu
+from ._shared import bias_gradient, completed, geometry_of, through_relu
 
 _OPS: Any = torch.ops.cnnkern
+# Of the arguments of Conv.forward, the first two of which have none.
+_DEFAULTS = (None, None, None, 1, 0, 1, 1, None, "auto")
 
 
 class Conv(torch.autograd.Function):
@@ -69,7 +71,9 @@ class Conv(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        input, weight, _, stride, padding, dilation, ctx.groups, activation, ctx.algorithm = inputs
+        input, weight, _, stride, padding, dilation, ctx.groups, activation, ctx.algorithm = (
+            completed(inputs, _DEFAULTS)
+        )
         ctx.geometry = geometry_of(
             "Conv", input.shape[2:], weight.shape[2:], stride, padding, dilation
         )

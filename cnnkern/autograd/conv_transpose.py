@@ -12,9 +12,11 @@ from torch import Tensor
 from ..functional import _arguments as arguments
 from ..functional._arguments import Ints
 from ..functional._transposed import absorb_output_padding, conv_transpose
-from ._shared import bias_gradient, geometry_of, through_relu
+from ._shared import bias_gradient, completed, geometry_of, through_relu
 
 _OPS: Any = torch.ops.cnnkern
+# Of the arguments of ConvTranspose.forward, the first two of which have none.
+_DEFAULTS = (None, None, None, 1, 0, 0, 1, 1, None, "auto")
 
 
 class ConvTranspose(torch.autograd.Function):
@@ -89,7 +91,9 @@ class ConvTranspose(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        input, weight, _, stride, padding, extra, ctx.groups, dilation, activation, name = inputs
+        input, weight, _, stride, padding, extra, ctx.groups, dilation, activation, name = (
+            completed(inputs, _DEFAULTS)
+        )
         op, rank = "ConvTranspose", weight.dim() - 2
         geometry = geometry_of(op, (), weight.shape[2:], stride, padding, dilation)
         extra = arguments.one_per_axis(op, rank, "output_padding", extra)

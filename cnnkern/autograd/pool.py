@@ -11,9 +11,12 @@ from torch import Tensor
 
 from ..functional import _arguments as arguments
 from ..functional._arguments import Ints, Padding
-from ._shared import Geometry, geometry_of
+from ._shared import Geometry, completed, geometry_of
 
 _OPS: Any = torch.ops.cnnkern
+# Of the arguments of the two forwards, the first two of which have none.
+_MAX_DEFAULTS = (None, None, None, 0, 1, False)
+_AVG_DEFAULTS = (None, None, None, 0, False, True, None)
 
 
 def _window(
@@ -95,7 +98,9 @@ class MaxPool(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        input, kernel_size, stride, padding, dilation, ctx.ceil_mode = inputs
+        input, kernel_size, stride, padding, dilation, ctx.ceil_mode = completed(
+            inputs, _MAX_DEFAULTS
+        )
         kernel, geometry = _window("MaxPool", input, kernel_size, stride, padding, dilation)
         ctx.kernel, ctx.geometry, ctx.input_size = kernel, geometry, input.shape
         ctx.mark_non_differentiable(output[1])
@@ -159,7 +164,10 @@ class AvgPool(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.input_size, ctx.window = inputs[0].shape, _average_window(*inputs)
+        ctx.input_size, ctx.window = (
+            inputs[0].shape,
+            _average_window(*completed(inputs, _AVG_DEFAULTS)),
+        )
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:

@@ -18,17 +18,24 @@ from torch import Tensor
 Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ALGORITHMS = ("auto", "direct", "depthwise", "im2col")
 AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 TAPS = {1: ("R",), 2: ("R", "S"), 3: ("T", "R", "S")}
 
-_LIMIT = 2**63
+# What an int64 stays below.
+LIMIT = 2**63
 _sym_max: Callable[..., Any] = torch.sym_max
 
 
 def shape_text(*names: str) -> str:
     """Formats the letters of a shape: ``(N, C, H, W)``."""
     return f"({', '.join(names)})"
+
+
+def dtype_text(dtype: torch.dtype) -> str:
+    """Formats a dtype without the package: ``float32``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def index(op: str, name: str, value: Any) -> int:
@@ -57,7 +64,7 @@ def index(op: str, name: str, value: Any) -> int:
         raise TypeError(
             f"{op}: expected {name} to be made of ints, got {value!r} ({kind})"
         ) from None
-    if not -_LIMIT <= number < _LIMIT:
+    if not -LIMIT <= number < LIMIT:
         raise ValueError(f"{op}: expected {name} to fit into 64 bits, got {number}")
     return number
 
@@ -80,7 +87,7 @@ def one_per_axis(op: str, rank: int, name: str, value: Any) -> Sequence[int]:
         TypeError: something in it is no integer.
         RuntimeError: the sequence has another length.
     """
-    if type(value) is int and -_LIMIT <= value < _LIMIT:
+    if type(value) is int and -LIMIT <= value < LIMIT:
         return (value,) * rank
     if type(value) is tuple and len(value) == rank and all(type(v) is int for v in value):
         return value
@@ -105,7 +112,7 @@ def before_and_after(op: str, rank: int, name: str, value: Any) -> Sequence[int]
         TypeError: something in it is neither an integer nor a pair of them.
         RuntimeError: the sequence, or a pair in it, has another length.
     """
-    if type(value) is int and -_LIMIT <= value < _LIMIT:
+    if type(value) is int and -LIMIT <= value < LIMIT:
         return (value,) * (2 * rank)
     if not _is_sequence(value) or len(value) == 0 or not _is_sequence(value[0]):
         values = one_per_axis(op, rank, name, value)
@@ -196,8 +203,17 @@ def known_algorithm(op: str, algorithm: str) -> str:
     Raises:
         ValueError: no algorithm has this name.
     """
-    if algorithm in ALGORITHMS:
-        return algorithm
+    if algorithm not in ALGORITHMS:
+        refuse_algorithm(op, algorithm)
+    return algorithm
+
+
+def refuse_algorithm(op: str, algorithm: object) -> NoReturn:
+    """Refuses a name that no algorithm has.
+
+    Raises:
+        ValueError: always.
+    """
     names = ", ".join(map(repr, ALGORITHMS))
     raise ValueError(f"{op}: expected algorithm to be one of {names}, got {algorithm!r}")
 

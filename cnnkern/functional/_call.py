@@ -6,6 +6,7 @@ Unbatched inputs get a batch of one for the call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.compiler import is_compiling
 
 from .._C import fast_avg_pool, fast_conv, fast_max_pool
 from ._arguments import (
+    ALGORITHMS,
     Ints,
     Padding,
     before_and_after,
@@ -22,18 +24,18 @@ from ._arguments import (
     flag,
     index,
     is_relu,
-    known_algorithm,
     named_padding,
     one_per_axis,
+    refuse_algorithm,
     require_tensors,
     wrong_rank,
 )
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
-_CONV: Any = torch.ops.cnnkern.conv.default
+_CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
 _MAX_POOL: Any = torch.ops.cnnkern.max_pool.default
 _MAX_POOL_INDICES: Any = torch.ops.cnnkern.max_pool_indices.default
-_AVG_POOL: Any = torch.ops.cnnkern.avg_pool.default
+_AVG_POOL: Callable[..., Tensor] = torch.ops.cnnkern.avg_pool.default
 
 
 def conv(
@@ -50,6 +52,8 @@ def conv(
     algorithm: str,
 ) -> Tensor:
     """Convolves; `op` is what the user called, the rest its arguments."""
+    if algorithm not in ALGORITHMS:
+        refuse_algorithm(op, algorithm)
     if not is_compiling():
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
@@ -65,8 +69,6 @@ def conv(
     if type(groups) is not int:
         groups = index(op, "groups", groups)
     relu = activation is not None and is_relu(op, activation)
-    if algorithm != "auto":
-        known_algorithm(op, algorithm)
     strides = one_per_axis(op, rank, "stride", stride)
     dilations = one_per_axis(op, rank, "dilation", dilation)
     pads = (
@@ -76,8 +78,7 @@ def conv(
     )
     dims = input.dim()
     if dims == rank + 2:
-        y = _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
-        return y
+        return _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
     if dims != rank + 1:
         wrong_rank(op, rank, input)
     y = _CONV(input.unsqueeze(0), weight, bias, strides, pads, dilations, groups, relu, algorithm)
@@ -158,8 +159,7 @@ def avg_pool(
     total = divisor(op, divisor_override)
     dims = input.dim()
     if dims == rank + 2:
-        y = _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
-        return y
+        return _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
     if dims != rank + 1:
         wrong_rank(op, rank, input)
     y = _AVG_POOL(input.unsqueeze(0), kernel, strides, pads, ceil_mode, count_include_pad, total)

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from ._arguments import (
     AXES,
+    DTYPES,
+    LIMIT,
     TAPS,
     Ints,
     before_and_after,
     conv_tensors,
+    dtype_text,
     index,
     is_relu,
     known_algorithm,
@@ -63,9 +66,9 @@ def conv_transpose(
     for i in range(rank):
         reach = (input.shape[2 + i] - 1) * strides[i] + dilations[i] * (weight.shape[2 + i] - 1) + 1
         size.append(reach - pads[2 * i] - pads[2 * i + 1] + extra[i])
-        if size[-1] + beyond[i] < 1:
+        if not 1 <= size[-1] + beyond[i] < LIMIT:
             raise RuntimeError(
-                f"{op}: expected an output of at least 1 along axis {AXES[rank][i]}, got "
+                f"{op}: expected an output of 1 to 2^63 - 1 along axis {AXES[rank][i]}, got "
                 f"{size[-1] + beyond[i]}; input {tuple(input.shape)}, weight "
                 f"{tuple(weight.shape)}, stride {tuple(strides)}, padding {tuple(pads)}, "
                 f"dilation {tuple(dilations)}"
@@ -103,6 +106,7 @@ def _check_transposed(
     groups: int,
 ) -> None:
     # The operator sees an input gradient and would name its roles: these are the caller's words.
+    _check_types(op, input, weight=weight, bias=bias)
     if groups < 1:
         raise RuntimeError(f"{op}: expected groups of at least 1, got {groups}")
     if weight.dim() != rank + 2 or weight.shape[0] != input.shape[1]:
@@ -138,6 +142,32 @@ def _check_transposed(
                 f"output_padding = {tuple(output_padding)}; stride = {tuple(stride)}, "
                 f"dilation = {tuple(dilation)}"
             )
+
+
+def _check_types(op: str, input: Tensor, **others: Tensor | None) -> None:
+    if input.dtype not in DTYPES:
+        names = ", ".join(map(dtype_text, DTYPES))
+        raise NotImplementedError(
+            f"{op}: expected input of one of the dtypes {names}, got {dtype_text(input.dtype)}"
+        )
+    for name, other in others.items():
+        if other is None:
+            continue
+        if other.dtype != input.dtype and not _casts(input):
+            raise RuntimeError(
+                f"{op}: expected {name} of the dtype of input, {dtype_text(input.dtype)}, got "
+                f"{dtype_text(other.dtype)}"
+            )
+        if other.device != input.device:
+            raise RuntimeError(
+                f"{op}: expected {name} on the device of input, {input.device}, got {other.device}"
+            )
+
+
+def _casts(input: Tensor) -> bool:
+    # Under autocast the operator brings all tensors to one dtype.
+    kind = input.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def absorb_output_padding(

@@ -62,14 +62,14 @@ inline std::string dtype_name(const Tensor& t) {
 inline void check_types(const char* op, const Tensor& a, const char* a_name, const Tensor& b,
                         const char* b_name) {
   const auto type = a.scalar_type();
-  TORCH_CHECK(
-      type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, op,
-      ": expected ", a_name, " of dtype float32, float64, float16 or bfloat16, got ",
-      dtype_name(a));
   TORCH_CHECK(!b.defined() || b.scalar_type() == type, op, ": expected ", b_name,
               " of the dtype of ", a_name, ", ", dtype_name(a), ", got ", dtype_name(b));
   TORCH_CHECK(!b.defined() || b.device() == a.device(), op, ": expected ", b_name,
               " on the device of ", a_name, ", ", a.device(), ", got ", b.device());
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, op,
+      ": expected ", a_name, " of dtype float32, float64, float16 or bfloat16, got ",
+      dtype_name(a));
 }
 
 inline DataType data_type(const Tensor& t) {
