@@ -13,7 +13,7 @@ struct PoolProblem {
   Extent input, kernel, stride, pad_before, pad_after, dilation, output;
   DataType dtype;
   Format format;
-  bool ceil_mode;          // round output sizes up; a window must begin inside input or left padding
+  bool ceil_mode;  // round output sizes up; a window must begin inside input or left padding
   bool count_include_pad;  // avg: the divisor counts taps in the padding
   int64_t divisor;         // avg: 0, or what every sum is divided by
 };
