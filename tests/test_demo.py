@@ -83,7 +83,7 @@ def test_rows_cover_what_training_needs(monkeypatch: pytest.MonkeyPatch) -> None
         ("pool2", "forward"),
         ("pool2", "input_grad"),
     ]
-    assert rows[0].problem == "conv2d 3x1x28x28 6x1x5x5"
+    assert rows[0].problem == "conv2d 3x1x28x28 6x1x5x5 bias"
     assert rows[2].problem == "max_pool2d 3x6x24x24 kernel=2"
     assert all(row.ours_us > 0 and row.torch_us > 0 for row in rows)
     assert all(row.ours_error < 1e-5 for row in rows)

@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=positive, default=8, help="(%(default)s)")
     parser.add_argument("--batch-size", type=positive, default=32, help="(%(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="(%(default)s)")
-    parser.add_argument("--threads", type=positive, help="of both networks (torch's choice)")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=1,
+        help="of both networks; LeNet-5 is too small to gain from more (%(default)s)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--train-digits", type=positive, default=4000, help="of at most 4000 (%(default)s)"
@@ -76,8 +81,7 @@ def run(options: argparse.Namespace) -> int:
     check_packages()
     check_output(options.output)
     device = choose_device(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     # Only here, where the packages that they need are known to be there.
     from cnnkern.demo import report
 

@@ -38,7 +38,7 @@ def problem_text(layer: nn.Module, images: Tensor) -> str:
     """Returns the problem line of a layer of LeNet-5 and its input."""
     size = "x".join(map(str, images.shape))
     if isinstance(layer, nn.Conv2d):
-        return f"conv2d {size} {'x'.join(map(str, layer.weight.shape))}"
+        return f"conv2d {size} {'x'.join(map(str, layer.weight.shape))} bias"
     assert isinstance(layer, nn.MaxPool2d)
     return f"max_pool2d {size} kernel={layer.kernel_size}"
 

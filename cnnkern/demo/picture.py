@@ -45,9 +45,12 @@ def smooth(values: Sequence[float], window: int) -> tuple[NDArray[np.float64], N
     return steps.astype(np.float64), (sums[window:] - sums[:-window]) / window
 
 
-def draw_losses(figure: Figure, place: SubplotSpec, ours: Runner, torchs: Runner) -> None:
-    """Draws both loss curves and, below them, how far they are apart."""
-    grid = GridSpecFromSubplotSpec(2, 1, place, height_ratios=[2.6, 1], hspace=0.12)
+def draw_losses(
+    figure: Figure, place: SubplotSpec, ours: Runner, torchs: Runner, off: Runner
+) -> None:
+    """Draws both loss curves and, below them, how far ours, and torch's own with one bit changed,
+    are from torch's."""
+    grid = GridSpecFromSubplotSpec(2, 1, place, height_ratios=[1.9, 1], hspace=0.12)
     top = figure.add_subplot(grid[0])
     window = max(1, len(ours.losses) // 40)
     top.plot(ours.losses, color=GREY, alpha=0.18, linewidth=0.7)
@@ -57,16 +60,26 @@ def draw_losses(figure: Figure, place: SubplotSpec, ours: Runner, torchs: Runner
     top.set_ylabel("training loss")
     top.set_title("LeNet-5 trained twice from one seed: layers of cnnkern, layers of torch")
     top.legend(frameon=False, loc="upper right")
-    top.yaxis.set_label_coords(-0.075, 0.5)
     top.tick_params(labelbottom=False)
 
     below = figure.add_subplot(grid[1], sharex=top)
-    apart = np.abs(np.subtract(ours.losses, torchs.losses))
-    below.plot(np.maximum(apart, 1e-9), color=ACCENT, linewidth=0.8)
+    for runner, name, color, width in (
+        (off, "torch.nn with one bit changed", PALE, 4),
+        (ours, "cnnkern.nn", ACCENT, 1.4),
+    ):
+        apart = np.abs(np.subtract(runner.losses, torchs.losses))
+        below.plot(
+            *smooth(np.maximum(apart, 1e-9).tolist(), window),
+            label=name,
+            color=color,
+            linewidth=width,
+        )
     below.set_yscale("log")
-    below.set_ylabel("|difference|")
-    below.yaxis.set_label_coords(-0.075, 0.5)
+    below.set_ylabel("apart from\ntorch.nn")
     below.set_xlabel("training step")
+    below.legend(frameon=False, loc="lower right")
+    for axes in (top, below):
+        axes.yaxis.set_label_coords(-0.06, 0.5)
 
 
 def mosaic(maps: Tensor, columns: int) -> NDArray[np.float32]:
@@ -159,7 +172,7 @@ def choose_digit(network: nn.Sequential, images: Tensor, labels: Tensor, wanted:
     return int(good[0]) if len(good) else 0
 
 
-def save(path: Path, ours: Runner, torchs: Runner, digits: Digits) -> None:
+def save(path: Path, ours: Runner, torchs: Runner, off: Runner, digits: Digits) -> None:
     """Writes the picture of one training to a file whose suffix names the format."""
     chosen = choose_digit(ours.network, digits.test_images, digits.test_labels)
     with mpl.rc_context(STYLE):
@@ -168,7 +181,7 @@ def save(path: Path, ours: Runner, torchs: Runner, digits: Digits) -> None:
             2, 1, height_ratios=[1.25, 1], hspace=0.46, left=0.06, right=0.98, top=0.94, bottom=0.04
         )
         upper = GridSpecFromSubplotSpec(1, 2, grid[0], width_ratios=[1.75, 1], wspace=0.1)
-        draw_losses(figure, upper[0], ours, torchs)
+        draw_losses(figure, upper[0], ours, torchs, off)
         draw_filters(
             figure.add_subplot(upper[1]), ours.network.get_parameter("conv1.weight").detach()
         )

@@ -85,6 +85,15 @@ def make_runner(
     return Runner(name, lenet5(layers).to(device))
 
 
+def one_bit_off(runner: Runner) -> Runner:
+    """Changes one weight by one unit in its last place: what any rounding may do to a training."""
+    weight = runner.network.get_parameter("conv1.weight")
+    with torch.no_grad():
+        first = weight.view(-1)[:1]
+        first.copy_(torch.nextafter(first, torch.full_like(first, math.inf)))
+    return runner
+
+
 def count_steps(digits: Digits, epochs: int, batch_size: int) -> int:
     """Returns how many batches a training has."""
     return math.ceil(len(digits.train_labels) / batch_size) * epochs
@@ -111,8 +120,8 @@ def train(
     seed: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trains all runners on the same batches, step by step in turn, so that neither has the
-    machine in a better moment."""
+    """Trains all runners on the same batches, step by step in turn, so that none has the machine in
+    a better moment."""
     steps = count_steps(digits, epochs, batch_size)
     for index, (images, labels) in enumerate(batches(digits, epochs, batch_size, seed)):
         rate = LEARNING_RATE * (1 + math.cos(math.pi * index / steps)) / 2
