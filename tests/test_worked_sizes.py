@@ -151,7 +151,8 @@ def test_digit_network():
 def test_lenet():
     network = [
         nn.Conv2d(1, 6, 5), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.AvgPool2d(2),
-        nn.Conv2d(16, 120, 5), torch.nn.Flatten(), torch.nn.Linear(120, 84), torch.nn.Linear(84, 10),
+        nn.Conv2d(16, 120, 5), torch.nn.Flatten(), torch.nn.Linear(120, 84),
+        torch.nn.Linear(84, 10),
     ]  # fmt: skip
     rows = list(_summary(network, torch.rand(1, 1, 32, 32)))
     assert [shape for shape, _ in rows[:5]] == [
@@ -181,7 +182,10 @@ def test_even_kernels_of_a_keypoint_network():
         assert x.shape[2:] == (after_pool, after_pool)
 
 
-@pytest.mark.parametrize(("n", "kernel", "stride", "padding", "extra"), [(5, 2, 2, 0, 0), (7, 4, 2, 1, 0), (6, 3, 2, 1, 1), (4, 3, 3, 2, 2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "kernel", "stride", "padding", "extra"),
+    [(5, 2, 2, 0, 0), (7, 4, 2, 1, 0), (6, 3, 2, 1, 1), (4, 3, 3, 2, 2)],
+)
 def test_transposed_sizes(n, kernel, stride, padding, extra):
     w = torch.ones(1, 1, kernel)
     y = f.conv_transpose1d(torch.ones(1, 1, n), w, None, stride, padding, extra)
@@ -214,7 +218,7 @@ def test_sizes_of_known_layers(input, weight, stride, padding, out):
         (75, 2, 2, 0, True, 38),
         (19, 3, 1, 1, False, 19),
         (11, 2, 2, 0, False, 5),
-    ],  # fmt: skip
+    ],
 )
 def test_sizes_of_known_pools(n, kernel, stride, padding, ceil, out):
     x = torch.ones(1, 1, n, n)

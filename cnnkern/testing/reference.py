@@ -155,7 +155,11 @@ def _conv_transpose(call: Call, input: Tensor, weight: Tensor, bias: Tensor | No
 
 def _max_pool(call: Call, input: Tensor) -> Tensor:
     function = getattr(F, call.op)
-    if call.symmetric and not _has_empty_windows(call):
+    # max_pool1d, unlike its kin, holds padding against the kernel as if it were not dilated.
+    small = all(
+        before <= k // 2 for (before, _), k in zip(call.padding, call.kernel_size, strict=True)
+    )
+    if call.symmetric and small and not _has_empty_windows(call):
         padding = [before for before, _ in call.padding]
         geometry = (call.kernel_size, call.stride, padding, call.dilation, call.ceil_mode)
         return _tensor(function(input, *geometry))
@@ -165,7 +169,9 @@ def _max_pool(call: Call, input: Tensor) -> Tensor:
 
 def _avg_pool(call: Call, input: Tensor) -> Tensor:
     function = getattr(F, call.op)
-    if call.symmetric:
+    # avg_pool3d refuses a kernel larger than the input, whatever the padding.
+    large = any(k > n for k, n in zip(call.kernel_size, call.input_size[2:], strict=True))
+    if call.symmetric and not (large and call.rank == 3):
         padding = [before for before, _ in call.padding]
         mode = [call.ceil_mode, call.count_include_pad]
         mode += [call.divisor or None] if call.rank > 1 else []  # type: ignore[list-item]
