@@ -42,7 +42,7 @@ def parser() -> Parser:
 
     one = commands.add_parser("demo", help="train LeNet-5 on real digits, beside torch.nn")
     demo.add_arguments(one)
-    one.set_defaults(run=demo.run)
+    one.set_defaults(run=demo.run, parser=one)
 
     one = commands.add_parser("explain", help="say which algorithm serves a problem, and why")
     one.add_argument(
@@ -50,16 +50,18 @@ def parser() -> Parser:
         nargs="+",
         help="such as: conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1 dtype=bfloat16",
     )
-    one.set_defaults(run=explain)
+    one.set_defaults(run=explain, parser=one)
 
     one = commands.add_parser("info", help="what was built and what this machine offers")
-    one.set_defaults(run=info)
+    one.set_defaults(run=info, parser=one)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
-    options = parser().parse_args(arguments)
+    options, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code: int = options.run(options)
     except UsageError as error:
