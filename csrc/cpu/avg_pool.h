@@ -92,6 +92,19 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
   using A = Compute<T>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const int64_t row = w.output * g.block, n = w.input * g.block;
+  if (whole_planes(g)) {
+    const int64_t rows = d.input * h.input;
+    const A divisor = row_divisor<A>(g, 0, 0) * A(counted(g, w, 0));
+    for (int64_t first = begin; begin < end; first = begin) {
+      const int64_t image = begin / rows;
+      begin = smaller((image + 1) * rows, end);
+      const A v = load_one(static_cast<const T*>(dy) + image) / divisor;
+      T* const out = static_cast<T*>(dx);
+      for (int64_t i = first * n; i < begin * n; i += lanes<A>)
+        store_first(out + i, splat(v), begin * n - i);
+    }
+    return;
+  }
   const GradLine<A> shape(w, g.block, scratch);
   CoveringRows covers(g, scratch);
   const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
@@ -101,7 +114,7 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
   A* const line = take<A>(scratch, shape.size);
   fill(line, shape.size, A(0));
   A* const windows = line + shape.margin * g.block;
-  A* const result = take<A>(scratch, n + 2 * lanes<A>);
+  A* const buffer = take<A>(scratch, n + 2 * lanes<A>);
 
   for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
     const int64_t count = covers.find(g, at.depth, at.height);
@@ -111,6 +124,7 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
     if (channels_fill_vectors<A>(g)) {
       spread_channels(g, shape.step, windows, out);
     } else {
+      A* const result = result_place(out, (end - begin) * n, n + 2 * lanes<A>, buffer);
       spread_gradients(g, shape, line, result);
       store_row(out, result, n);
     }

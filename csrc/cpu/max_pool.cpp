@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pool_drive.h"
 
-#include <cstring>
+#include <algorithm>
+#include <limits>
 
 namespace cnnkern::cpu {
 
@@ -11,28 +12,61 @@ int64_t elements_of(const PoolProblem& problem, const Extent& extent) {
   return problem.n * problem.c * volume(extent);
 }
 
-// Calls body(output element, position in the input plane or -1, channel) for each output of
+// Where taps lie, relative to the first of their window; of bytes all 256 have a place, and what no
+// window has lies far outside.
+constexpr int64_t kNowhere = std::numeric_limits<int64_t>::min() / 2;
+const int64_t* tap_offsets(const PoolShape& g, PoolScratch& scratch) {
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t taps = d.kernel * h.kernel * w.kernel, size = std::max<int64_t>(taps, 256);
+  auto* const offsets =
+      static_cast<int64_t*>(scratch.get(size * static_cast<int64_t>(sizeof(int64_t))));
+  std::fill(offsets, offsets + size, kNowhere);
+  int64_t* at = offsets;
+  for (int64_t t = 0; t < d.kernel; ++t)
+    for (int64_t r = 0; r < h.kernel; ++r)
+      for (int64_t s = 0; s < w.kernel; ++s)
+        *at++ = (t * d.dilation * h.input + r * h.dilation) * w.input + s * w.dilation;
+  return offsets;
+}
+
+bool lies_inside(const PoolAxis& a, int64_t at) { return at >= 0 && at < a.input; }
+// Whether all taps of the window that begins at `at` lie inside the input.
+bool window_inside(const PoolAxis& a, int64_t at) {
+  return at >= 0 && at + (a.kernel - 1) * a.dilation < a.input;
+}
+
+// Calls body(output element, image, position in the input plane or -1, channel) for each output of
 // rows [begin, end). -1: the argmax names no element of the input, as in a window that holds none.
 template <class I, class F>
 void for_each_argmax(const PoolShape& g, const I* argmax, int64_t begin, int64_t end,
                      const F& body) {
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const uint64_t taps = static_cast<uint64_t>(d.kernel * h.kernel * w.kernel);
+  const auto taps = static_cast<uint32_t>(d.kernel * h.kernel * w.kernel);
+  PoolScratch scratch;
+  const int64_t* const offsets = tap_offsets(g, scratch);
+  const auto tap_of = [&](int64_t i) { return static_cast<uint32_t>(argmax[i]); };
   for (int64_t row = begin; row < end; ++row) {
-    const int64_t height = row % h.output, depth = row / h.output % d.output;
     const int64_t image = row / h.output / d.output;
-    const int64_t z0 = depth * d.stride - d.pad_before, y0 = height * h.stride - h.pad_before;
+    const int64_t z0 = row / h.output % d.output * d.stride - d.pad_before;
+    const int64_t y0 = row % h.output * h.stride - h.pad_before;
+    const bool row_inside = window_inside(d, z0) && window_inside(h, y0);
     for (int64_t q = 0; q < w.output; ++q) {
-      const int64_t x0 = q * w.stride - w.pad_before;
+      const int64_t x0 = q * w.stride - w.pad_before, first = (row * w.output + q) * g.block;
+      const int64_t base = (z0 * h.input + y0) * w.input + x0;
+      if (row_inside && window_inside(w, x0)) {
+        for (int64_t c = 0; c < g.block; ++c) {
+          const uint32_t tap = tap_of(first + c);
+          const bool known = sizeof(I) == 1 || tap < taps;
+          body(first + c, image, std::max<int64_t>(known ? base + offsets[tap] : -1, -1), c);
+        }
+        continue;
+      }
       for (int64_t c = 0; c < g.block; ++c) {
-        const int64_t i = (row * w.output + q) * g.block + c;
-        const int64_t tap = static_cast<int64_t>(argmax[i]);
-        const int64_t s = tap % w.kernel, rest = tap / w.kernel;
-        const int64_t z = z0 + rest / h.kernel * d.dilation;
-        const int64_t y = y0 + rest % h.kernel * h.dilation, x = x0 + s * w.dilation;
-        const bool within = static_cast<uint64_t>(tap) < taps && z >= 0 && z < d.input && y >= 0 &&
-                            y < h.input && x >= 0 && x < w.input;
-        body(i, image, within ? (z * h.input + y) * w.input + x : -1, c);
+        const int64_t tap = tap_of(first + c), rest = tap / w.kernel;
+        const bool within = tap < taps && lies_inside(d, z0 + rest / h.kernel * d.dilation) &&
+                            lies_inside(h, y0 + rest % h.kernel * h.dilation) &&
+                            lies_inside(w, x0 + tap % w.kernel * w.dilation);
+        body(first + c, image, within ? base + offsets[tap] : -1, c);
       }
     }
   }

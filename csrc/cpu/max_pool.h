@@ -48,7 +48,8 @@ struct LineCache {
   }
   // The place of a row; `number` counts the rows of this window.
   CNNKERN_INLINE int64_t place(int64_t depth, int64_t height, int64_t number) const {
-    return depths ? depth % depths * heights + height % heights : number;
+    if (depths == 0) return number;
+    return (depths == 1 ? 0 : depth % depths * heights) + (heights == 1 ? 0 : height % heights);
   }
 };
 
@@ -86,8 +87,7 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
                      most_rows(g), shape.size, kRest, scratch);
   A* const raw = take<A>(scratch, row + Line<A>::kSlack);
   fill(raw, row + Line<A>::kSlack, kRest);
-  A* const result = take<A>(scratch, n + kLanes);
-  const T** const rows = take<const T*>(scratch, most_rows(g));
+  A* const buffer = take<A>(scratch, n + kLanes);
   int64_t* const taps = take<int64_t>(scratch, most_rows(g));
   const A** const lines = take<const A*>(scratch, most_rows(g));
   // The first tap inside the input in each column, for windows of nothing but -infinity.
@@ -102,25 +102,33 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
 
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t plane = at.image * d.input * h.input;
-    const int64_t count = window_rows(g, x + plane * row, at.depth, at.height, rows, taps);
+    const Window t = inside(d, at.depth), r = inside(h, at.height);
+    const int64_t z0 = at.depth * d.stride - d.pad_before, y0 = at.height * h.stride - h.pad_before;
+    int64_t count = 0;
     bool nan = false;
-    for (int64_t k = 0; k < count; ++k) {
-      const int64_t from = (rows[k] - x) / row, in_plane = from - plane;
-      const int64_t place = cache.place(in_plane / h.input, in_plane % h.input, k);
-      A* const line = cache.lines + place * shape.size;
-      if (cache.held[place] != from) {
-        cache.nan[place] = join_some_rows<Max, 0>(rows + k, 1, row, h.stride * row,
-                                                  row_place(g, raw, line));
-        lay_row(g, shape, kRest, raw, line);
-        cache.held[place] = from;
+    for (int64_t i = t.first; i < t.first + t.count; ++i)
+      for (int64_t j = r.first; j < r.first + r.count; ++j, ++count) {
+        const int64_t depth = z0 + i * d.dilation, height = y0 + j * h.dilation;
+        const int64_t from = plane + depth * h.input + height;
+        const int64_t place = cache.place(depth, height, count);
+        A* const line = cache.lines + place * shape.size;
+        if (cache.held[place] != from) {
+          const T* const rows[1] = {x + from * row};
+          cache.nan[place] =
+              join_some_rows<Max, 1>(rows, 1, row, h.stride * row, row_place(g, raw, line));
+          lay_row(g, shape, kRest, raw, line);
+          cache.held[place] = from;
+        }
+        nan |= cache.nan[place];
+        lines[count] = line;
+        taps[count] = (i * h.kernel + j) * w.kernel;
       }
-      nan |= cache.nan[place];
-      lines[k] = line;
-    }
+    T* const values = y + begin * n;
+    A* const result = result_place(values, (end - begin) * n, n + kLanes, buffer);
     I* const out = argmax + begin * n;
     (nan ? compare_lines<MaxNan, A, I> : compare_lines<Max, A, I>)(
         shape, w.kernel, lines, taps, count, n, firsts, result, out);
-    store_row(y + begin * n, result, n);
+    store_row(values, result, n);
     if (count == 0) fill(out, n, I(0));
     if (!empty_columns) continue;
     for (int64_t q = 0; q < w.output; ++q)

@@ -71,7 +71,7 @@ void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, Poo
   LineCache<A> cache((d.kernel - 1) * d.dilation / d.stride + 1,
                      (h.kernel - 1) * h.dilation / h.stride + 1, most, 2 * shape.size, A(0),
                      scratch);
-  A* const result = take<A>(scratch, n + 2 * kLanes);
+  A* const buffer = take<A>(scratch, n + 2 * kLanes);
   const A** const lines = take<const A*>(scratch, most);
   const int64_t margin = shape.margin * g.block;
 
@@ -98,8 +98,10 @@ void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, Poo
       }
       cache.held[place] = from;
     }
+    T* const out = dx + begin * n;
+    A* const result = result_place(out, (end - begin) * n, n + 2 * kLanes, buffer);
     select_gradients(g, shape, lines, covers.taps, count, result);
-    store_row(dx + begin * n, result, n);
+    store_row(out, result, n);
   }
 }
 

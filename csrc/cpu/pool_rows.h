@@ -118,9 +118,19 @@ CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* li
   join_some_columns<Rule, 0>(shape, taps, line, n, divisors, divisor, out);
 }
 
-// Results of Compute type become a row of storage type.
+// Where to compute a row of results: in place where they need no conversion and `room`, what this
+// task writes from `out` on, holds what vectors overrun, since later rows mend that; else a buffer.
+template <class T>
+CNNKERN_INLINE Compute<T>* result_place(T* out, int64_t room, int64_t overrun,
+                                        Compute<T>* buffer) {
+  if constexpr (std::is_same_v<T, Compute<T>>) {
+    if (room >= overrun) return out;
+  }
+  return buffer;
+}
 template <class T>
 [[gnu::noinline]] void store_row(T* out, const Compute<T>* row, int64_t n) {
+  if (static_cast<const void*>(out) == row) return;
   for (int64_t i = 0; i < n; i += lanes<Compute<T>>) store_first(out + i, load(row + i), n - i);
 }
 
@@ -172,6 +182,41 @@ CNNKERN_INLINE bool rows_first(const PoolShape& g) {
   return fits && rows * w.kernel > (rows + 1) * smaller(w.stride, w.kernel) + w.kernel;
 }
 
+// Windows that are whole planes: one run each.
+CNNKERN_INLINE bool whole_planes(const PoolShape& g) {
+  bool whole = g.block == 1;
+  for (const PoolAxis& a : g.axis)
+    whole &= a.output == 1 && a.kernel == a.input && a.pad_before == 0 && a.dilation == 1;
+  return whole;
+}
+template <class Rule, class T>
+[[gnu::noinline]] Compute<T> join_run(const T* x, int64_t n) {
+  using A = Compute<T>;
+  constexpr int64_t kLanes = lanes<A>;
+  const Vec<A> rest = splat(Rule::template kIdentity<A>);
+  Vec<A> joined[2] = {rest, rest};
+  Mask<A> nan{};
+  const auto add = [&](int v, Vec<A> value) __attribute__((always_inline)) {
+    joined[v] = Rule::join(joined[v], value);
+    if (Rule::kWatch) nan |= value != value;
+  };
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    add(0, load(x + i));
+    add(1, load(x + i + kLanes));
+  }
+  for (; i < n; i += kLanes) add(0, first_lanes<A>(load_first(x + i, n - i), rest, n - i));
+  if (Rule::kWatch && any(nan)) return std::numeric_limits<A>::quiet_NaN();
+  A parts[lanes<A>];
+  store(parts, Rule::join(joined[0], joined[1]));
+  for (int half_count = lanes<A> / 2; half_count; half_count /= 2)
+    for (int k = 0; k < half_count; ++k) {
+      const A a = parts[k], b = parts[k + half_count];
+      parts[k] = std::is_same_v<Rule, Sum> ? a + b : a > b ? a : b;
+    }
+  return parts[0];
+}
+
 // Rows of y from rows of x. Sums are divided by columns (an element of a row each) * row_divisor.
 template <class Rule, class T, class RowDivisor>
 CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch& scratch,
@@ -181,6 +226,14 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
   constexpr int64_t kLanes = lanes<A>;
   constexpr A kRest = Rule::template kIdentity<A>;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  if (whole_planes(g)) {
+    const int64_t plane = d.input * h.input * w.input;
+    for (; begin < end; ++begin) {
+      const A v = join_run<Rule>(x + begin * plane, plane);
+      store_one(y + begin, std::is_same_v<Rule, Sum> ? v / (columns[0] * row_divisor(0, 0)) : v);
+    }
+    return;
+  }
   const Line<A> shape(w, g.block, scratch);
   const int64_t row = w.input * g.block, n = w.output * g.block;
   A* const line = take<A>(scratch, shape.size);
@@ -188,7 +241,7 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
   A* const raw = take<A>(scratch, row + Line<A>::kSlack);
   fill(raw, row + Line<A>::kSlack, kRest);
   A* const joined = row_place(g, raw, line);
-  A* const result = take<A>(scratch, n + kLanes);
+  A* const buffer = take<A>(scratch, n + kLanes);
   const T** const rows = take<const T*>(scratch, most_rows(g));
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t count = window_rows(g, x + at.image * d.input * h.input * row, at.depth,
@@ -197,11 +250,13 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
     const bool nan = join_rows<Rule>(rows, count, row, h.stride * row, joined);
     if (nan) join_rows<typename Rule::Careful>(rows, count, row, 0, joined);
     lay_row(g, shape, kRest, raw, line);
+    T* const out = y + begin * n;
+    A* const result = result_place(out, (end - begin) * n, n + kLanes, buffer);
     if (nan)
       join_columns<typename Rule::Careful>(shape, w.kernel, line, n, columns, divisor, result);
     else
       join_columns<Rule>(shape, w.kernel, line, n, columns, divisor, result);
-    store_row(y + begin * n, result, n);
+    store_row(out, result, n);
   }
 }
 
