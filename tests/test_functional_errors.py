@@ -54,6 +54,7 @@ STRIDES: dict[str, Any] = {
     "none": None,
     "float inside": (2.0,),
     "overflow": HUGE,
+    "overflow inside": (HUGE,),
 }
 PADDINGS: dict[str, Any] = {
     "negative": -1,
@@ -364,6 +365,8 @@ def test_one_value_serves_all_axes(rank: int, value: Any) -> None:
         (f"conv{rank}d", (x, w, None, value, value, value)),
         (f"conv_transpose{rank}d", (x, w, None, value, value)),
         (f"max_pool{rank}d", (x, value, value)),
+        (f"max_pool{rank}d", (x, value, ())),
+        (f"avg_pool{rank}d", (x, value, [])),
     ):
         torch.testing.assert_close(
             call(cnnkern.functional, op, *args), call(F, op, *args), rtol=1e-4, atol=1e-4

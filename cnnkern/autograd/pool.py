@@ -24,7 +24,7 @@ def _window(
 ) -> tuple[Sequence[int], Geometry]:
     arguments.require_tensors(op, input=input)
     kernel = arguments.one_per_axis(op, input.dim() - 2, "kernel_size", kernel_size)
-    step = kernel if stride is None or stride == () else stride
+    step = arguments.pool_stride(op, len(kernel), stride, kernel)
     return kernel, geometry_of(op, input.shape[2:], kernel, step, padding, dilation)
 
 

@@ -38,21 +38,24 @@ def dtype_text(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def index(op: str, name: str, value: Any) -> int:
+def index(op: str, name: str, value: Any, overflow: type[Exception] = ValueError) -> int:
     """Takes one integer as torch does: anything with ``__index__``, but no bool.
 
     Args:
         op: what the user called, for the error text.
         name: the argument, for the error text.
         value: what was given.
+        overflow: what torch raises there for an integer of more than 64 bits.
 
     Returns:
         The integer; a ``torch.SymInt`` stays one, so that traced sizes stay symbolic.
 
     Raises:
         TypeError: the value is no integer.
-        ValueError: the value does not fit into 64 bits.
+        ValueError: the value does not fit into 64 bits (or what `overflow` says).
     """
+    if type(value) is int and -LIMIT <= value < LIMIT:
+        return value
     if isinstance(value, torch.SymInt):
         return value  # type: ignore[return-value]
     if isinstance(value, bool):
@@ -65,7 +68,7 @@ def index(op: str, name: str, value: Any) -> int:
             f"{op}: expected {name} to be made of ints, got {value!r} ({kind})"
         ) from None
     if not -LIMIT <= number < LIMIT:
-        raise ValueError(f"{op}: expected {name} to fit into 64 bits, got {number}")
+        raise overflow(f"{op}: expected {name} to fit into 64 bits, got {number}")
     return number
 
 
@@ -89,14 +92,24 @@ def one_per_axis(op: str, rank: int, name: str, value: Any) -> Sequence[int]:
     """
     if type(value) is int and -LIMIT <= value < LIMIT:
         return (value,) * rank
-    if type(value) is tuple and len(value) == rank and all(type(v) is int for v in value):
-        return value
     if not _is_sequence(value):
         return (index(op, name, value),) * rank
     if len(value) not in (1, rank):
         _wrong_length(op, rank, name, value)
-    values = tuple(index(op, name, v) for v in value)
+    values = tuple([index(op, name, v, TypeError) for v in value])
     return values if len(values) == rank else values * rank
+
+
+def pool_stride(op: str, rank: int, stride: Any, kernel: Sequence[int]) -> Sequence[int]:
+    """Expands a pool's stride, which is the window's size where none is given.
+
+    Raises:
+        TypeError: something in it is no integer.
+        RuntimeError: the sequence has another length.
+    """
+    if stride is None or (isinstance(stride, (tuple, list)) and not stride):
+        return kernel
+    return one_per_axis(op, rank, "stride", stride)
 
 
 def before_and_after(op: str, rank: int, name: str, value: Any) -> Sequence[int]:
@@ -124,7 +137,7 @@ def before_and_after(op: str, rank: int, name: str, value: Any) -> Sequence[int]
         )
     if not all(_is_sequence(pair) for pair in value):
         raise TypeError(f"{op}: expected {name} to be all ints or all pairs, got {_text(value)}")
-    return tuple(index(op, name, side) for pair in value for side in pair)
+    return tuple(index(op, name, side, TypeError) for pair in value for side in pair)
 
 
 def named_padding(
@@ -150,17 +163,19 @@ def named_padding(
     Raises:
         RuntimeError: any other name, as torch does.
     """
+    rank = len(stride)
     if name == "valid":
-        return (0,) * (2 * len(stride))
+        return (0,) * (2 * rank)
     if name != "same":
         raise RuntimeError(
             f"{op}: invalid padding string: expected 'valid' or 'same' (or ints, or one "
             f"(before, after) pair per axis), got {name!r}"
         )
+    # Shapes that do not match are the operator's to refuse, and so are strides below one.
+    if len(kernel) != rank or len(sizes) != rank:
+        return (0,) * (2 * rank)
     pads: list[int] = []
-    # Axes that do not match are the operator's to refuse, and so are strides below one.
-    for axis in range(len(stride)):
-        n, k, s, d = (v[axis] if axis < len(v) else 1 for v in (sizes, kernel, stride, dilation))
+    for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True):
         if type(s) is int and s <= 1:
             total = max(d * (k - 1), 0) if s == 1 else 0
         else:
@@ -235,8 +250,9 @@ def conv_tensors(op: str, input: object, weight: object, bias: object) -> None:
     Raises:
         TypeError: naming the first argument that is no tensor.
     """
-    require_tensors(op, input=input, weight=weight)
-    if bias is not None:
+    if not isinstance(input, Tensor) or not isinstance(weight, Tensor):
+        require_tensors(op, input=input, weight=weight)
+    if bias is not None and not isinstance(bias, Tensor):
         require_tensors(op, bias=bias)
 
 

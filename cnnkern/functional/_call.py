@@ -26,6 +26,7 @@ from ._arguments import (
     is_relu,
     named_padding,
     one_per_axis,
+    pool_stride,
     refuse_algorithm,
     require_tensors,
     wrong_rank,
@@ -60,15 +61,9 @@ def conv(
         )
         if y is not NotImplemented:
             return y
-    if not (
-        isinstance(input, Tensor)
-        and isinstance(weight, Tensor)
-        and (bias is None or isinstance(bias, Tensor))
-    ):
-        conv_tensors(op, input, weight, bias)
-    if type(groups) is not int:
-        groups = index(op, "groups", groups)
-    relu = activation is not None and is_relu(op, activation)
+    conv_tensors(op, input, weight, bias)
+    groups = index(op, "groups", groups)
+    relu = is_relu(op, activation)
     strides = one_per_axis(op, rank, "stride", stride)
     dilations = one_per_axis(op, rank, "dilation", dilation)
     pads = (
@@ -104,7 +99,7 @@ def max_pool(
     if not isinstance(input, Tensor):
         require_tensors(op, input=input)
     kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
-    strides = kernel if stride is None or stride == () else one_per_axis(op, rank, "stride", stride)
+    strides = pool_stride(op, rank, stride, kernel)
     dilations = one_per_axis(op, rank, "dilation", dilation)
     pads = (
         named_padding(op, padding, input.shape[-rank:], kernel, strides, dilations)
@@ -148,7 +143,7 @@ def avg_pool(
     if not isinstance(input, Tensor):
         require_tensors(op, input=input)
     kernel = one_per_axis(op, rank, "kernel_size", kernel_size)
-    strides = kernel if stride is None or stride == () else one_per_axis(op, rank, "stride", stride)
+    strides = pool_stride(op, rank, stride, kernel)
     flag(op, "ceil_mode", ceil_mode)
     flag(op, "count_include_pad", count_include_pad)
     if isinstance(padding, str):

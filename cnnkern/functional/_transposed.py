@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,8 +64,9 @@ def conv_transpose(
     _check_transposed(op, rank, input, weight, bias, strides, pads, dilations, extra, groups)
     pads, extra, beyond = absorb_output_padding(strides, pads, extra)
     size = [input.shape[0], weight.shape[1] * groups]
+    sizes, kernel = input.shape[2:], weight.shape[2:]
     for i in range(rank):
-        reach = (input.shape[2 + i] - 1) * strides[i] + dilations[i] * (weight.shape[2 + i] - 1) + 1
+        reach = (sizes[i] - 1) * strides[i] + dilations[i] * (kernel[i] - 1) + 1
         size.append(reach - pads[2 * i] - pads[2 * i + 1] + extra[i])
         if not 1 <= size[-1] + beyond[i] < LIMIT:
             raise RuntimeError(
@@ -106,7 +108,9 @@ def _check_transposed(
     groups: int,
 ) -> None:
     # The operator sees an input gradient and would name its roles: these are the caller's words.
-    _check_types(op, input, weight=weight, bias=bias)
+    _check_types(op, input, "weight", weight)
+    if bias is not None:
+        _check_types(op, input, "bias", bias)
     if groups < 1:
         raise RuntimeError(f"{op}: expected groups of at least 1, got {groups}")
     if weight.dim() != rank + 2 or weight.shape[0] != input.shape[1]:
@@ -131,37 +135,37 @@ def _check_transposed(
         ("a kernel", weight.shape[2:], 1),
         ("an input", input.shape[2:], 1),
     ):
-        if any(v < least for v in values):
+        if min(values) < least:
             raise RuntimeError(
                 f"{op}: expected {name} of at least {least} along every axis, got {tuple(values)}"
             )
-    for s, d, extra in zip(stride, dilation, output_padding, strict=True):
-        if extra >= s and extra >= d:
-            raise RuntimeError(
-                f"{op}: expected output_padding smaller than stride or dilation, got "
-                f"output_padding = {tuple(output_padding)}; stride = {tuple(stride)}, "
-                f"dilation = {tuple(dilation)}"
-            )
+    if any(output_padding) and any(map(_is_too_far, output_padding, stride, dilation)):
+        raise RuntimeError(
+            f"{op}: expected output_padding smaller than stride or dilation, got "
+            f"output_padding = {tuple(output_padding)}; stride = {tuple(stride)}, "
+            f"dilation = {tuple(dilation)}"
+        )
 
 
-def _check_types(op: str, input: Tensor, **others: Tensor | None) -> None:
+def _is_too_far(output_padding: int, stride: int, dilation: int) -> bool:
+    return output_padding >= stride and output_padding >= dilation
+
+
+def _check_types(op: str, input: Tensor, name: str, other: Tensor) -> None:
     if input.dtype not in DTYPES:
         names = ", ".join(map(dtype_text, DTYPES))
         raise NotImplementedError(
             f"{op}: expected input of one of the dtypes {names}, got {dtype_text(input.dtype)}"
         )
-    for name, other in others.items():
-        if other is None:
-            continue
-        if other.dtype != input.dtype and not _casts(input):
-            raise RuntimeError(
-                f"{op}: expected {name} of the dtype of input, {dtype_text(input.dtype)}, got "
-                f"{dtype_text(other.dtype)}"
-            )
-        if other.device != input.device:
-            raise RuntimeError(
-                f"{op}: expected {name} on the device of input, {input.device}, got {other.device}"
-            )
+    if other.dtype != input.dtype and not _casts(input):
+        raise RuntimeError(
+            f"{op}: expected {name} of the dtype of input, {dtype_text(input.dtype)}, got "
+            f"{dtype_text(other.dtype)}"
+        )
+    if other.device != input.device:
+        raise RuntimeError(
+            f"{op}: expected {name} on the device of input, {input.device}, got {other.device}"
+        )
 
 
 def _casts(input: Tensor) -> bool:
@@ -186,7 +190,7 @@ def absorb_output_padding(
     Returns:
         The paddings, the output paddings, and how many elements are left over along each axis.
     """
-    if all(extra < s for extra, s in zip(output_padding, stride, strict=True)):
+    if not any(output_padding) or all(map(operator.lt, output_padding, stride)):
         return pads, output_padding, (0,) * len(stride)
     shrunk, small, beyond = list(pads), list(output_padding), [0] * len(stride)
     for i, s in enumerate(stride):
