@@ -7,7 +7,11 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
 
+#include <atomic>
 #include <new>
 
 #include "../cpu/parallel.h"
@@ -39,7 +43,17 @@ inline cpu::View view_of(const at::Tensor& t) {
   return view;
 }
 
+// A forked child has none of its parent's OpenMP workers, and would wait for them forever.
+inline std::atomic<bool> forked{false};
+#if !defined(_WIN32)
+inline const int watching_forks = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+
 inline void parallel(int64_t tasks, const cpu::Body& body) {
+  if (forked.load(std::memory_order_relaxed)) {
+    if (tasks > 0) body(0, tasks);
+    return;
+  }
   at::parallel_for(0, tasks, /*grain_size=*/1, body);
 }
 inline const cpu::ParallelFor& parallel_for() {

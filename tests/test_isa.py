@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every instruction set's kernels, each in a process that CNNKERN_ISA makes use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnkern import _C
+
+TESTS = Path(__file__).parent
+ISAS = ("baseline", "avx2", "avx512", "avx512_bf16")
+BATTERY = [
+    "test_conv_exact.py",
+    "test_conv_accuracy.py",
+    "test_pool_exact.py",
+    "test_pool_accuracy.py",
+    "test_pool_values.py",
+]
+
+
+def _run(isa: str, *command: str, timeout: int = 280) -> subprocess.CompletedProcess[str]:
+    root = TESTS.parent
+    environment = os.environ | {
+        "CNNKERN_ISA": isa,
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+    }
+    return subprocess.run(
+        [sys.executable, *command],
+        env=environment,
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def _info(isa: str) -> dict:
+    script = "import json, cnnkern; print(json.dumps(cnnkern._C.info()))"
+    done = _run(isa, "-c", script)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("isa", ISAS)
+def test_battery_passes(isa):
+    if isa not in _C.info()["isas"]:
+        pytest.skip(f"this processor has no {isa}")
+    if isa == _C.info()["isa"]:
+        pytest.skip(f"{isa} is what the whole suite runs on here")
+    files = [str(TESTS / name) for name in BATTERY]
+    done = _run(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_environment_chooses(isa):
+    if isa not in _C.info()["isas"]:
+        pytest.skip(f"this processor has no {isa}")
+    assert _info(isa)["isa"] == isa
+
+
+def test_the_best_is_the_default():
+    environment = {k: v for k, v in os.environ.items() if k != "CNNKERN_ISA"}
+    script = "import cnnkern; i = cnnkern._C.info(); print(i['isa'] == i['isas'][-1])"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment | {"PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "True\n"
+
+
+def test_unknown_names_are_refused_by_name():
+    done = _run(
+        "sse9",
+        "-c",
+        "import cnnkern, torch; cnnkern.functional.max_pool1d(torch.ones(1, 1, 3), 2)",
+    )
+    assert done.returncode != 0
+    assert "sse9" in done.stderr
+    assert "baseline" in done.stderr
