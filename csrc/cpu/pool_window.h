@@ -109,11 +109,11 @@ CNNKERN_INLINE Mask<A> load_index(const I* p) {
 #if defined(CNNKERN_AVX512) || defined(CNNKERN_AVX2)
   if constexpr (sizeof(I) < sizeof(A)) {
 #if defined(CNNKERN_AVX512)
-    if constexpr (sizeof(I) == 4) return (Mask<A>)_mm512_cvtepi32_epi64(load_as<__m256i>(p));
+    if constexpr (sizeof(I) == 4) return (Mask<A>)_mm512_maskz_cvtepi32_epi64(0xff, load_as<__m256i>(p));
     __m128i packed{};
     std::memcpy(&packed, p, lanes<A> * sizeof(I));
-    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm512_cvtepu8_epi32(packed);
-    else return (Mask<A>)_mm512_cvtepu8_epi64(packed);
+    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm512_maskz_cvtepu8_epi32(0xffff, packed);
+    else return (Mask<A>)_mm512_maskz_cvtepu8_epi64(0xff, packed);
 #else
     __m128i packed{};
     std::memcpy(&packed, p, lanes<A> * sizeof(I));

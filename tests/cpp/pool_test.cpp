@@ -147,9 +147,9 @@ double divisor_of(const PoolProblem& g, const Where& o, int64_t taps_inside) {
   return double(count);
 }
 
-bool choose_axis(PoolProblem& g, size_t a, int64_t most) {
+bool choose_axis(PoolProblem& g, size_t a, int64_t least, int64_t most) {
   const bool avg = g.kind == PoolKind::avg;
-  g.input[a] = pick(1, most);
+  g.input[a] = pick(least, most);
   g.kernel[a] = pick(1, pick(0, 9) ? 5 : 18);
   g.stride[a] = pick(0, 2) ? pick(1, 3) : pick(1, 9);
   g.dilation[a] = avg || pick(0, 1) ? 1 : pick(1, 4);
@@ -175,10 +175,15 @@ bool choose(PoolProblem& g) {
   g.ceil_mode = pick(0, 1);
   g.count_include_pad = pick(0, 1);
   g.divisor = pick(0, 3) ? 0 : pick(1, 9);
+  // A few whose rows or planes are too large for the scratch of small ones.
+  const bool large = pick(0, 250) == 0;
+  const int64_t side = g.rank == 1 ? 90000 : g.rank == 2 ? 350 : 30;
+  if (large) g.n = 1, g.c = g.format == Format::contiguous ? pick(1, 2) : pick(1, 24);
   for (size_t a = 0; a < 3; ++a) {
     g.input[a] = g.kernel[a] = g.stride[a] = g.dilation[a] = g.output[a] = 1;
     if (int64_t(a) < 3 - g.rank) continue;
-    if (!choose_axis(g, a, g.rank == 3 ? 12 : a == 2 && !pick(0, 2) ? 90 : 24)) return false;
+    const int64_t most = g.rank == 3 ? 12 : a == 2 && !pick(0, 2) ? 90 : 24;
+    if (!choose_axis(g, a, large ? side / 2 : 1, large ? side : most)) return false;
   }
   return true;
 }
