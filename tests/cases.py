@@ -115,6 +115,16 @@ CONV = {
         "conv3d 1x3x5x5x5 6x1x2x3x2 stride=2 padding=1 bias",
         "conv2d 1x16x20x35 16x1x3x3 padding=1",
     ],
+    "several blocks": [  # that share neither pixels, nor channels, nor filters evenly
+        "conv2d 1x8x61x67 17x8x3x3 padding=1 bias",
+        "conv2d 3x3x64x61 9x3x5x5 stride=2 padding=2",
+        "conv2d 1x96x31x33 24x96x3x3 padding=1 relu",
+        "conv2d 2x160x7x7 144x160x3x3 padding=1 bias",
+        "conv2d 1x8x61x59 8x1x3x3 padding=1",
+        "conv2d 5x12x19x23 12x4x3x3 stride=2 padding=1",
+        "conv1d 1x16x3001 17x16x5 padding=2",
+        "conv3d 1x4x11x17x19 8x4x3x3x3 padding=1",
+    ],
     "smallest": [
         "conv1d 1x1x1 1x1x1",
         "conv2d 1x1x1x1 1x1x1x1 bias relu",
@@ -154,6 +164,7 @@ CONV_TRANSPOSE = {
         "conv_transpose2d 1x8x5x5 8x1x3x3 stride=2 padding=1 output_padding=1 groups=8",
         "conv_transpose3d 1x3x3x4x3 3x2x2x3x2 stride=2 bias",
         "conv_transpose3d 1x4x3x3x4 4x1x3x3x3 padding=1 groups=2 stride=1,2,1 output_padding=0,1,0",
+        "conv_transpose2d 1x16x30x31 16x9x4x4 stride=2 padding=1 bias",
         "conv_transpose2d 0x3x4x4 3x2x3x3 stride=2 bias",
     ],
 }
@@ -221,6 +232,11 @@ MAX_POOL = {
         "max_pool3d 1x2x8x9x8 kernel=7,7,8 stride=1",
         "max_pool2d 1x2x16x16 kernel=16",  # exactly 256
     ],
+    "shared by threads": [
+        "max_pool2d 2x17x57x61 kernel=3 stride=2 padding=1",
+        "max_pool3d 1x5x13x31x33 kernel=3 stride=2 padding=1",
+        "max_pool1d 2x7x5001 kernel=5 stride=3",
+    ],
     "oblong": [
         "max_pool2d 1x3x7x9 kernel=1,3 stride=1 padding=0,1",
         "max_pool2d 1x3x9x7 kernel=3,1 stride=2,1 padding=1,0",
@@ -277,6 +293,11 @@ AVG_POOL = {
         "avg_pool2d 1x3x19x21 kernel=17",
         "avg_pool2d 2x9x7x7 kernel=7",
         "avg_pool1d 1x2x700 kernel=300 stride=100",
+    ],
+    "shared by threads": [
+        "avg_pool2d 2x17x57x61 kernel=3 stride=2 padding=1",
+        "avg_pool3d 1x5x13x31x33 kernel=3 stride=2 padding=1",
+        "avg_pool1d 2x7x5001 kernel=5 stride=3",
     ],
     "smallest": ["avg_pool2d 1x1x1x1 kernel=1"],
     "empty batch": ["avg_pool2d 0x3x8x8 kernel=2"],
