@@ -146,6 +146,26 @@ def test_workspace_is_bounded_whatever_the_batch(algorithm: str, direction: str)
     assert workspace(1) <= large <= 128 << 20
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv2d 0x4x5x5 3x4x3x3",
+        "conv2d 2x0x5x5 3x0x3x3",
+        "conv_transpose2d 2x4x1x5 4x3x2x3 padding=1",  # no rows come out
+        "conv_transpose2d 0x4x0x5 4x3x3x3",
+    ],
+)
+def test_what_is_empty_needs_no_workspace(text: str) -> None:
+    problem = parse(text)
+    assert [plan(problem, way).workspace_bytes for way in problem.directions()] == [0, 0, 0]
+
+
+@pytest.mark.timeout(20)
+def test_planning_takes_no_longer_where_strides_are_huge() -> None:
+    problem = parse("conv_transpose1d 3x4x8 4x8x4 stride=1000000000 groups=2")
+    assert plan(problem, "forward").algorithm == "direct"
+
+
 def test_a_transposed_convolution_is_planned_in_its_callers_words() -> None:
     there = "conv2d 8x32x56x56 64x32x2x2 stride=2"
     back = "conv_transpose2d 8x64x28x28 64x32x2x2 stride=2"

@@ -110,7 +110,7 @@ Blocks cut_blocks(const Axes& axes, const Cut& cut) {
   // More blocks where there are too few to share: whole images first, then rows.
   for (int i = 0; i < 4; ++i) {
     int64_t blocks = 1;
-    for (int j = 0; j < 4; ++j) blocks *= divide_up(limit[j], size[j]);
+    for (int j = 0; j < 4; ++j) blocks *= std::min(divide_up(limit[j], size[j]), cut.tasks);
     const int64_t pixels = size[0] * size[1] * size[2] * size[3];
     if (blocks >= cut.tasks || pixels <= kMinPixels) break;
     const int64_t parts = std::min({divide_up(cut.tasks, blocks), size[i], pixels / kMinPixels});

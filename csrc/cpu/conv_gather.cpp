@@ -45,7 +45,8 @@ Axis phase(const ConvProblem& g, int axis, int64_t h0) {
   phase.spacing = stride;
   if (residue % common) return phase;
   // The first tap r with residue = r * dilation (modulo stride).
-  const auto wide = __int128(residue / common) * (every == 1 ? 0 : inverse(dilation / common, every));
+  const auto wide =
+      __int128(residue / common) * (every == 1 ? 0 : inverse(dilation / common, every));
   const int64_t r0 = every == 1 ? 0 : int64_t(wide % every);
   if (r0 >= taps) return phase;
   phase.taps = (taps - 1 - r0) / every + 1;
@@ -54,6 +55,21 @@ Axis phase(const ConvProblem& g, int axis, int64_t h0) {
   phase.tap_first = r0 + every * (phase.taps - 1);
   phase.tap_spacing = -every;
   return without_idle_taps(phase);
+}
+
+// Residues below `residues` that some tap meets, ascending. Found from the taps: a stride may be
+// much larger than the kernel.
+std::vector<int64_t> touched_residues(const ConvProblem& g, int axis, int64_t residues) {
+  const int64_t stride = g.stride[axis], dilation = g.dilation[axis];
+  const int64_t different = std::min(g.kernel[axis], stride / std::gcd(dilation, stride));
+  std::vector<int64_t> found;
+  for (int64_t r = 0; r < different; ++r) {
+    const int64_t residue = (r * dilation - g.pad_before[axis]) % stride;
+    const int64_t h0 = residue < 0 ? residue + stride : residue;
+    if (h0 < residues) found.push_back(h0);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 }  // namespace
@@ -69,14 +85,14 @@ Axes forward_axes(const ConvProblem& g) {
 InputGradPhases input_grad_phases(const ConvProblem& g) {
   InputGradPhases result{{}, true};
   std::vector<Axis> along[3];
-  for (int i = 0; i < 3; ++i)
-    for (int64_t h0 = 0; h0 < std::min(g.stride[i], g.input[i]); ++h0) {
+  for (int i = 0; i < 3; ++i) {
+    const int64_t residues = std::min(g.stride[i], g.input[i]);
+    for (const int64_t h0 : touched_residues(g, i, residues)) {
       const Axis axis = phase(g, i, h0);
-      if (axis.taps)
-        along[i].push_back(axis);
-      else
-        result.complete = false;
+      if (axis.taps) along[i].push_back(axis);
     }
+    result.complete = result.complete && int64_t(along[i].size()) == residues;
+  }
   result.phases.reserve(along[0].size() * along[1].size() * along[2].size());
   for (const Axis& d : along[0])
     for (const Axis& h : along[1])

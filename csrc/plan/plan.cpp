@@ -40,6 +40,13 @@ Plan plan_of(const char* algorithm, Direction direction, const Cost& cost,
   return plan;
 }
 
+// Nothing is computed, so nothing is cut into blocks either.
+bool is_empty(const ConvProblem& g) {
+  bool empty = g.n == 0 || g.c == 0 || g.k == 0;
+  for (size_t i = 0; i < 3; ++i) empty = empty || g.input[i] == 0 || g.output[i] == 0;
+  return empty;
+}
+
 }  // namespace
 
 Direction kernel_direction(const ConvProblem& g, Direction direction) {
@@ -70,7 +77,7 @@ Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
   }
   const Cost cost = chosen->cost(g, inner, traits);
   Plan plan = plan_of(name_of(chosen->algorithm), direction, cost, traits);
-  plan.workspace_bytes = chosen->workspace(g, inner, traits);
+  plan.workspace_bytes = is_empty(g) ? 0 : chosen->workspace(g, inner, traits);
   // A weight gradient is a sum over the batch: it has no result of one sample.
   plan.batch_invariant = inner != Direction::weight_grad;
   for (const ConvCandidate* candidate : kConvolutions) {
