@@ -26,8 +26,8 @@ void avg_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, 
   const bool channels = channels_fill_vectors<A>(g);
   const A* const columns = column_divisors<A>(g, channels ? 1 : g.block, scratch);
   const auto rows = [&](int64_t depth, int64_t height) { return row_divisor<A>(g, depth, height); };
-  const auto run = channels ? pool_channels<Sum, T, decltype(rows)>
-                            : pool_lines<Sum, T, decltype(rows)>;
+  const auto run =
+      channels ? pool_channels<Sum, T, decltype(rows)> : pool_lines<Sum, T, decltype(rows)>;
   run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, columns, rows);
 }
 
@@ -58,16 +58,16 @@ CNNKERN_INLINE void join_gradients(const PoolShape& g, const T* dy, const Coveri
 
 // A row of dx from the joined windows that cover it, `margin` of zeros before them.
 template <class A>
-[[gnu::noinline]] void spread_gradients(const PoolShape& g, const GradLine<A>& shape,
-                                        const A* line, A* out) {
+[[gnu::noinline]] void spread_gradients(const PoolShape& g, const GradLine<A>& shape, const A* line,
+                                        A* out) {
   merge_row(g, shape.phase, out,
             [&](const GradPhase& phase, int64_t i) __attribute__((always_inline)) {
-    const A* from = line + i + (shape.margin - phase.offset) * g.block;
-    Vec<A> total{};
-    for (int64_t s = 0; s < phase.count; ++s, from += shape.step.windows * g.block)
-      total += load(from);
-    return total;
-  });
+              const A* from = line + i + (shape.margin - phase.offset) * g.block;
+              Vec<A> total{};
+              for (int64_t s = 0; s < phase.count; ++s, from += shape.step.windows * g.block)
+                total += load(from);
+              return total;
+            });
 }
 template <class T>
 [[gnu::noinline]] void spread_channels(const PoolShape& g, const Steps& step,

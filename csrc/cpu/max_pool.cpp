@@ -126,8 +126,8 @@ void max_pool_grad(const PoolProblem& problem, const void* dy, const void* argma
                    const ParallelFor& parallel) {
   if (problem.c == 0) return;
   const PoolShape shape = pool_shape(problem);
-  const auto kernel = kernels().pool->max_grad[static_cast<int>(problem.dtype)]
-                                              [argmax_size(problem) == 1 ? 0 : 1];
+  const auto kernel =
+      kernels().pool->max_grad[static_cast<int>(problem.dtype)][argmax_size(problem) == 1 ? 0 : 1];
   pool_parallel(shape.images * problem.input[0] * problem.input[1],
                 elements_of(problem, problem.input), parallel, [&](int64_t begin, int64_t end) {
                   PoolScratch scratch;
@@ -138,9 +138,12 @@ void max_pool_grad(const PoolProblem& problem, const void* dy, const void* argma
 void max_pool_gather(const PoolProblem& problem, const void* x, const void* argmax, void* y,
                      const ParallelFor& parallel) {
   switch (size_of(problem.dtype)) {
-    case 2: return gather<uint16_t>(problem, x, argmax, y, parallel);
-    case 4: return gather<uint32_t>(problem, x, argmax, y, parallel);
-    default: return gather<uint64_t>(problem, x, argmax, y, parallel);
+    case 2:
+      return gather<uint16_t>(problem, x, argmax, y, parallel);
+    case 4:
+      return gather<uint32_t>(problem, x, argmax, y, parallel);
+    default:
+      return gather<uint64_t>(problem, x, argmax, y, parallel);
   }
 }
 

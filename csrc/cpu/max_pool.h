@@ -57,8 +57,8 @@ struct LineCache {
 // more.
 template <class Rule, class A, class I>
 [[gnu::noinline]] void compare_lines(const Line<A>& shape, int64_t kernel, const A* const* lines,
-                                     const int64_t* taps, int64_t count, int64_t n,
-                                     const I* firsts, A* out, I* argmax) {
+                                     const int64_t* taps, int64_t count, int64_t n, const I* firsts,
+                                     A* out, I* argmax) {
   const int64_t first = count ? taps[0] : 0;
   for (int64_t i = 0; i < n; i += lanes<A>) {
     Vec<A> best = splat(MaxNan::kIdentity<A>);
@@ -83,8 +83,8 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const Line<A> shape(w, g.block, scratch);
   const int64_t row = w.input * g.block, n = w.output * g.block;
-  LineCache<A> cache((d.kernel - 1) * d.dilation + 1, (h.kernel - 1) * h.dilation + 1,
-                     most_rows(g), shape.size, kRest, scratch);
+  LineCache<A> cache((d.kernel - 1) * d.dilation + 1, (h.kernel - 1) * h.dilation + 1, most_rows(g),
+                     shape.size, kRest, scratch);
   A* const raw = take<A>(scratch, row + Line<A>::kSlack);
   fill(raw, row + Line<A>::kSlack, kRest);
   A* const buffer = take<A>(scratch, n + kLanes);
@@ -126,8 +126,8 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
     T* const values = y + begin * n;
     A* const result = result_place(values, (end - begin) * n, n + kLanes, buffer);
     I* const out = argmax + begin * n;
-    (nan ? compare_lines<MaxNan, A, I> : compare_lines<Max, A, I>)(
-        shape, w.kernel, lines, taps, count, n, firsts, result, out);
+    (nan ? compare_lines<MaxNan, A, I> : compare_lines<Max, A, I>)(shape, w.kernel, lines, taps,
+                                                                   count, n, firsts, result, out);
     store_row(values, result, n);
     if (count == 0) fill(out, n, I(0));
     if (!empty_columns) continue;
@@ -145,8 +145,8 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
   const T** const rows = take<const T*>(scratch, most_rows(g));
   int64_t* const taps = take<int64_t>(scratch, most_rows(g));
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
-    const int64_t count = window_rows(g, x + at.image * d.input * h.input * row, at.depth,
-                                      at.height, rows, taps);
+    const int64_t count =
+        window_rows(g, x + at.image * d.input * h.input * row, at.depth, at.height, rows, taps);
     for (int64_t q = 0; q < w.output; ++q) {
       const Window s = inside(w, q);
       const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
@@ -177,10 +177,10 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
 }
 
 template <class T, class I>
-void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax,
-                     PoolScratch& scratch, int64_t begin, int64_t end) {
-  const auto run = channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
-                                                        : argmax_lines<T, I>;
+void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax, PoolScratch& scratch,
+                     int64_t begin, int64_t end) {
+  const auto run =
+      channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I> : argmax_lines<T, I>;
   run(g, static_cast<const T*>(x), static_cast<T*>(y), static_cast<I*>(argmax), scratch, begin,
       end);
 }

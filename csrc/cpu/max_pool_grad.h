@@ -23,10 +23,10 @@ struct CoveringRows {
     int64_t count = 0;
     for (int64_t i = 0; i < z.count; ++i)
       for (int64_t j = 0; j < y.count; ++j, ++count) {
-        rows[count] = (z.window + i * depth_step.windows) * h.output + y.window +
-                      j * height_step.windows;
-        taps[count] = ((z.tap - i * depth_step.taps) * h.kernel + y.tap -
-                       j * height_step.taps) * w.kernel;
+        rows[count] =
+            (z.window + i * depth_step.windows) * h.output + y.window + j * height_step.windows;
+        taps[count] =
+            ((z.tap - i * depth_step.taps) * h.kernel + y.tap - j * height_step.taps) * w.kernel;
       }
     return count;
   }
@@ -44,18 +44,18 @@ template <class A>
   const int64_t step = shape.step.windows * g.block;
   merge_row(g, shape.phase, out,
             [&](const GradPhase& phase, int64_t i) __attribute__((always_inline)) {
-    Vec<A> total{};
-    for (int64_t k = 0; k < count; ++k) {
-      const A* line = lines[k] + i + (shape.margin - phase.offset) * g.block;
-      Mask<A> tap = splat_index<A>(taps[k] + phase.tap);
-      for (int64_t s = 0; s < phase.count; ++s, line += step) {
-        const Mask<A> chosen = load_as<Mask<A>>(line + shape.size) == tap;
-        total += (Vec<A>)((Mask<A>)load(line) & chosen);
-        tap -= LaneInt<A>(shape.step.taps);
-      }
-    }
-    return total;
-  });
+              Vec<A> total{};
+              for (int64_t k = 0; k < count; ++k) {
+                const A* line = lines[k] + i + (shape.margin - phase.offset) * g.block;
+                Mask<A> tap = splat_index<A>(taps[k] + phase.tap);
+                for (int64_t s = 0; s < phase.count; ++s, line += step) {
+                  const Mask<A> chosen = load_as<Mask<A>>(line + shape.size) == tap;
+                  total += (Vec<A>)((Mask<A>)load(line) & chosen);
+                  tap -= LaneInt<A>(shape.step.taps);
+                }
+              }
+              return total;
+            });
 }
 
 template <class T, class I>

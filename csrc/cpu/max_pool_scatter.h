@@ -5,10 +5,10 @@
 // comparing (max_pool_grad.h) takes one a tap.
 struct Band {
   static constexpr int64_t kMostBytes = 320 * 1024, kChannels = 64;
-  int64_t channels;         // of a position that are summed at a time
-  int64_t width, heights;   // positions of a row and rows of a depth, with padding
-  int64_t step;             // rows of dx in a band
-  int64_t size;             // elements; 0 where a band would be too large
+  int64_t channels;        // of a position that are summed at a time
+  int64_t width, heights;  // positions of a row and rows of a depth, with padding
+  int64_t step;            // rows of dx in a band
+  int64_t size;            // elements; 0 where a band would be too large
 
   Band(const PoolShape& g, int64_t element) {
     const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
@@ -54,7 +54,8 @@ CNNKERN_INLINE const Compute<T>* computed_row(const T* row, int64_t n, Compute<T
   if constexpr (std::is_same_v<T, Compute<T>>) {
     return row;
   } else {
-    for (int64_t i = 0; i < n; i += lanes<Compute<T>>) store(buffer + i, load_first(row + i, n - i));
+    for (int64_t i = 0; i < n; i += lanes<Compute<T>>)
+      store(buffer + i, load_first(row + i, n - i));
     return buffer;
   }
 }
@@ -95,7 +96,8 @@ void max_grad_scatter(const PoolShape& g, const Band& band, const T* dy, const I
       for (int64_t y = h0; y < h1; ++y) {
         const int64_t at = (image * d.input + z) * h.input + y;
         if (at < begin || at >= end) continue;
-        const A* from = sums + ((z + d.pad_before) * band.heights + y + h.pad_before - base) * pitch +
+        const A* from = sums +
+                        ((z + d.pad_before) * band.heights + y + h.pad_before - base) * pitch +
                         w.pad_before * band.channels;
         T* to = dx + at * row + c0;
         if (channels == g.block) {

@@ -30,13 +30,11 @@ CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b) {
 template <class A, int f, int... I>
 CNNKERN_INLINE Vec<A> every_third(Vec<A> a, Vec<A> b, Vec<A> c, std::integer_sequence<int, I...>) {
   constexpr int kLanes = lanes<A>;
-  const Vec<A> ab =
-      __builtin_shufflevector(a, b, (f + 3 * I < 2 * kLanes ? f + 3 * I : 0)...);
-  return __builtin_shufflevector(
-      ab, c, (f + 3 * I < 2 * kLanes ? I : f + 3 * I - kLanes)...);
+  const Vec<A> ab = __builtin_shufflevector(a, b, (f + 3 * I < 2 * kLanes ? f + 3 * I : 0)...);
+  return __builtin_shufflevector(ab, c, (f + 3 * I < 2 * kLanes ? I : f + 3 * I - kLanes)...);
 }
-// Column j of phase f is raw[j * stride + f]: whole vectors of columns from 0 on, as many as cover n
-// elements of raw.
+// Column j of phase f is raw[j * stride + f]: whole vectors of columns from 0 on, as many as cover
+// n elements of raw.
 template <class A, int kStride>
 [[gnu::noinline]] void split_phases(const A* raw, int64_t n, A* const* phases) {
   constexpr int64_t kLanes = lanes<A>;
@@ -66,12 +64,12 @@ template <class A, int kStride>
 template <class A>
 struct Line {
   static constexpr int64_t kSlack = 4 * lanes<A>;  // what vectors overrun, of lines and raw rows
-  int64_t pitch;     // elements from phase to phase
-  int64_t size;      // elements of a line
-  int64_t columns;   // kept of each phase
+  int64_t pitch;                                   // elements from phase to phase
+  int64_t size;                                    // elements of a line
+  int64_t columns;                                 // kept of each phase
   int64_t phases;
-  bool vectors;      // phases are split by vectors, so that all are kept
-  int64_t* at;       // where tap s of the first window is
+  bool vectors;  // phases are split by vectors, so that all are kept
+  int64_t* at;   // where tap s of the first window is
 
   Line(const PoolAxis& w, int64_t block, PoolScratch& scratch) {
     const Steps step(w);
@@ -155,11 +153,10 @@ struct GradLine {
   }
 };
 
-// Makes a row of a gradient. `sum(phase, i)` gives the vector at element i of a phase, whose columns
-// count from the first element of the padding. `out` has room for two vectors more.
+// Makes a row of a gradient. `sum(phase, i)` gives the vector at element i of a phase, whose
+// columns count from the first element of the padding. `out` has room for two vectors more.
 template <class A, class Sum>
-CNNKERN_INLINE void merge_row(const PoolShape& g, const GradPhase* phases, A* out,
-                              const Sum& sum) {
+CNNKERN_INLINE void merge_row(const PoolShape& g, const GradPhase* phases, A* out, const Sum& sum) {
   constexpr int64_t kLanes = lanes<A>;
   const PoolAxis& w = g.axis[2];
   const int64_t block = g.block, n = w.input * block, pad = w.pad_before;

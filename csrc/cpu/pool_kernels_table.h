@@ -37,7 +37,8 @@ class PoolScratch {
 };
 
 // Each computes tasks [begin, end) and owns what they write. A task is a row of the result: image,
-// depth, height. `argmax` elements are bytes in the first of a pair of kernels, int32 in the second.
+// depth, height. `argmax` elements are bytes in the first of a pair of kernels, int32 in the
+// second.
 struct PoolKernels {
   using Values = void (*)(const PoolShape&, const void* x, void* y, PoolScratch&, int64_t begin,
                           int64_t end);

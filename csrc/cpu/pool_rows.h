@@ -45,8 +45,8 @@ struct Max : MaxNumber {
 // vector where they are shorter. True if NaN may have been dropped. `ahead` leads to what the next
 // row of results will read: hardware prefetches along rows only.
 template <class Rule, int N, class T>
-[[gnu::noinline]] bool join_some_rows(const T* const* rows, int64_t count, int64_t n,
-                                      int64_t ahead, Compute<T>* out) {
+[[gnu::noinline]] bool join_some_rows(const T* const* rows, int64_t count, int64_t n, int64_t ahead,
+                                      Compute<T>* out) {
   using A = Compute<T>;
   constexpr int64_t kLanes = lanes<A>;
   const T* own[N ? N : 1];
@@ -83,8 +83,7 @@ CNNKERN_INLINE bool join_rows(const T* const* rows, int64_t count, int64_t n, in
     fill(out, n, Rule::template kIdentity<Compute<T>>);
     return false;
   }
-  if (std::is_same_v<Rule, MaxNan>)
-    return join_some_rows<Rule, 0>(rows, count, n, ahead, out);
+  if (std::is_same_v<Rule, MaxNan>) return join_some_rows<Rule, 0>(rows, count, n, ahead, out);
   if (count == 2) return join_some_rows<Rule, 2>(rows, count, n, ahead, out);
   if (count == 3) return join_some_rows<Rule, 3>(rows, count, n, ahead, out);
   return join_some_rows<Rule, 0>(rows, count, n, ahead, out);
@@ -110,10 +109,8 @@ template <class Rule, class A>
 CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* line, int64_t n,
                                  const A* divisors, A divisor, A* out) {
   if (!std::is_same_v<Rule, MaxNan>) {
-    if (taps == 2)
-      return join_some_columns<Rule, 2>(shape, taps, line, n, divisors, divisor, out);
-    if (taps == 3)
-      return join_some_columns<Rule, 3>(shape, taps, line, n, divisors, divisor, out);
+    if (taps == 2) return join_some_columns<Rule, 2>(shape, taps, line, n, divisors, divisor, out);
+    if (taps == 3) return join_some_columns<Rule, 3>(shape, taps, line, n, divisors, divisor, out);
   }
   join_some_columns<Rule, 0>(shape, taps, line, n, divisors, divisor, out);
 }
@@ -121,8 +118,7 @@ CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* li
 // Where to compute a row of results: in place where they need no conversion and `room`, what this
 // task writes from `out` on, holds what vectors overrun, since later rows mend that; else a buffer.
 template <class T>
-CNNKERN_INLINE Compute<T>* result_place(T* out, int64_t room, int64_t overrun,
-                                        Compute<T>* buffer) {
+CNNKERN_INLINE Compute<T>* result_place(T* out, int64_t room, int64_t overrun, Compute<T>* buffer) {
   if constexpr (std::is_same_v<T, Compute<T>>) {
     if (room >= overrun) return out;
   }
@@ -137,8 +133,8 @@ template <class T>
 // Positions with at least a vector of channels: joins the taps of one window, V vectors from
 // channel c on. Rows are those of the window, `offset` leads to its first tap inside.
 template <class Rule, int V, class T>
-CNNKERN_INLINE bool join_channels(const T* const* rows, int64_t count, int64_t offset,
-                                  int64_t step, int64_t taps, Vec<Compute<T>> (&joined)[V]) {
+CNNKERN_INLINE bool join_channels(const T* const* rows, int64_t count, int64_t offset, int64_t step,
+                                  int64_t taps, Vec<Compute<T>> (&joined)[V]) {
   using A = Compute<T>;
   Vec<A> watched[V];
   for (int v = 0; v < V; ++v) {
@@ -274,8 +270,7 @@ CNNKERN_INLINE void pool_channels(const PoolShape& g, const T* x, T* y, PoolScra
   const bool separate = rows_first<A>(g);
   A* const raw = separate ? take<A>(scratch, row + 2 * lanes<A>) : nullptr;
 
-  const auto join_row = [&](auto rule, const auto* const* from, int64_t count, T* out,
-                            A divisor) {
+  const auto join_row = [&](auto rule, const auto* const* from, int64_t count, T* out, A divisor) {
     using R = decltype(rule);
     const int64_t step = w.dilation * g.block;
     for (int64_t q = 0; q < w.output; ++q, out += g.block) {

@@ -109,17 +109,23 @@ CNNKERN_INLINE Mask<A> load_index(const I* p) {
 #if defined(CNNKERN_AVX512) || defined(CNNKERN_AVX2)
   if constexpr (sizeof(I) < sizeof(A)) {
 #if defined(CNNKERN_AVX512)
-    if constexpr (sizeof(I) == 4) return (Mask<A>)_mm512_maskz_cvtepi32_epi64(0xff, load_as<__m256i>(p));
+    if constexpr (sizeof(I) == 4)
+      return (Mask<A>)_mm512_maskz_cvtepi32_epi64(0xff, load_as<__m256i>(p));
     __m128i packed{};
     std::memcpy(&packed, p, lanes<A> * sizeof(I));
-    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm512_maskz_cvtepu8_epi32(0xffff, packed);
-    else return (Mask<A>)_mm512_maskz_cvtepu8_epi64(0xff, packed);
+    if constexpr (sizeof(A) == 4)
+      return (Mask<A>)_mm512_maskz_cvtepu8_epi32(0xffff, packed);
+    else
+      return (Mask<A>)_mm512_maskz_cvtepu8_epi64(0xff, packed);
 #else
     __m128i packed{};
     std::memcpy(&packed, p, lanes<A> * sizeof(I));
-    if constexpr (sizeof(A) == 4) return (Mask<A>)_mm256_cvtepu8_epi32(packed);
-    else if constexpr (sizeof(I) == 1) return (Mask<A>)_mm256_cvtepu8_epi64(packed);
-    else return (Mask<A>)_mm256_cvtepi32_epi64(packed);
+    if constexpr (sizeof(A) == 4)
+      return (Mask<A>)_mm256_cvtepu8_epi32(packed);
+    else if constexpr (sizeof(I) == 1)
+      return (Mask<A>)_mm256_cvtepu8_epi64(packed);
+    else
+      return (Mask<A>)_mm256_cvtepi32_epi64(packed);
 #endif
   }
 #endif

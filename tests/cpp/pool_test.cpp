@@ -39,7 +39,8 @@ double value_of(Bf16 v) {
 }
 double value_of(Half v) {
   const int exponent = v.bits >> 10 & 31, fraction = v.bits & 1023;
-  double magnitude = std::ldexp(exponent ? 1024 + fraction : fraction, (exponent ? exponent : 1) - 25);
+  double magnitude =
+      std::ldexp(exponent ? 1024 + fraction : fraction, (exponent ? exponent : 1) - 25);
   if (exponent == 31)
     magnitude = fraction ? std::numeric_limits<double>::quiet_NaN()
                          : std::numeric_limits<double>::infinity();
@@ -237,7 +238,9 @@ std::vector<double> random_values(T* out, int64_t count, bool special) {
   const int64_t kinds = special ? int64_t(palette.values.size()) : 65;
   const bool few = special && pick(0, 1);
   for (int64_t i = 0; i < count; ++i) {
-    const size_t k = size_t(few && pick(0, 30) ? pick(0, 64) : few ? pick(65, 67) : pick(0, kinds - 1));
+    const size_t k = size_t(few && pick(0, 30) ? pick(0, 64)
+                            : few              ? pick(65, 67)
+                                               : pick(0, kinds - 1));
     out[i] = encoded<T>()[k];
     values.push_back(palette.values[k]);
   }
@@ -376,10 +379,18 @@ int main(int argc, char** argv) {
     if (!choose(g)) continue;
     ++done;
     switch (g.dtype) {
-      case DataType::float32: check<float>(g); break;
-      case DataType::float64: check<double>(g); break;
-      case DataType::float16: check<Half>(g); break;
-      case DataType::bfloat16: check<Bf16>(g); break;
+      case DataType::float32:
+        check<float>(g);
+        break;
+      case DataType::float64:
+        check<double>(g);
+        break;
+      case DataType::float16:
+        check<Half>(g);
+        break;
+      case DataType::bfloat16:
+        check<Bf16>(g);
+        break;
     }
   }
   std::printf("pool_test: %ld problems on %s\n", static_cast<long>(problems), cpu::isa_name());
