@@ -82,6 +82,9 @@ def check(
 
     with poisoned_allocations():
         output = call.run(function or _own(call.op), tensors)
+        if output.shape != call.output_size:
+            expected, got = call.output_size, tuple(output.shape)
+            raise AssertionError(f"{problem}: output: expected shape {expected}, got {got}")
         results = [output.detach()]
         if gradients:
             results += torch.autograd.grad(output, tensors, grad_guard.tensor)
