@@ -7,24 +7,33 @@ namespace cnnkern::cpu {
 
 void conv_forward(const ConvProblem& g, Algorithm algorithm, const View& x, const View& w,
                   const void* bias, const View& y, const ParallelFor& parallel) {
+  if (algorithm == Algorithm::depthwise)
+    return depthwise_conv(g, Direction::forward, x, w, bias, y, parallel);
   gather_conv(g, Direction::forward, algorithm, x, w, bias, y, parallel);
 }
 
 void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& w,
                      const void* bias, const View& dx, const ParallelFor& parallel) {
+  if (algorithm == Algorithm::depthwise)
+    return depthwise_conv(g, Direction::input_grad, dy, w, bias, dx, parallel);
   gather_conv(g, Direction::input_grad, algorithm, dy, w, bias, dx, parallel);
 }
 
 void conv_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& x,
                       const View& dw, void* db, const ParallelFor& parallel) {
+  if (algorithm == Algorithm::depthwise)
+    return depthwise_weight_grad(g, dy, x, dw, db, parallel);
   dense_weight_grad(g, algorithm, dy, x, dw, db, parallel);
 }
 
 int64_t conv_workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,
                              int64_t threads) {
-  return direction == Direction::weight_grad
-             ? dense_weight_grad_workspace(g, algorithm, threads)
-             : gather_conv_workspace(g, direction, algorithm, threads);
+  const bool filters = direction == Direction::weight_grad;
+  if (algorithm == Algorithm::depthwise)
+    return filters ? depthwise_weight_grad_workspace(g, threads)
+                   : depthwise_conv_workspace(g, direction, threads);
+  return filters ? dense_weight_grad_workspace(g, algorithm, threads)
+                 : gather_conv_workspace(g, direction, algorithm, threads);
 }
 
 }  // namespace cnnkern::cpu

@@ -4,22 +4,23 @@
 // Serves forward and input gradients, direct (dense strips) and im2col (a row a pixel) alike: what
 // differs is where the taps of a pixel lie.
 
-template <class T>
-inline void destination_offsets(const GatherCall& g, const Block& block, int64_t* destination,
-                                int64_t* stretch) {
+// Where a block's pixels lie in the destination. stretch (may be null): how many from each on lie
+// side by side.
+inline void destination_offsets(const Blocks& b, const Block& block, const Strides& ys,
+                                int64_t* destination, int64_t* stretch) {
   int64_t count = 0;
   const auto position = [&](int axis, int64_t o) {
-    const BlockAxis& a = g.blocks.axis[axis];
-    return (a.first + (block.at[axis + 1] + o) * a.spacing) * g.ys[axis + 2];
+    const BlockAxis& a = b.axis[axis];
+    return (a.first + (block.at[axis + 1] + o) * a.spacing) * ys[axis + 2];
   };
-  const int64_t step = g.blocks.axis[2].spacing * g.ys[4];
+  const int64_t step = b.axis[2].spacing * ys[4];
   for (int64_t n = 0; n < block.size[0]; ++n)
     for (int64_t d = 0; d < block.size[1]; ++d)
       for (int64_t h = 0; h < block.size[2]; ++h) {
-        int64_t at = (block.at[0] + n) * g.ys[0] + position(0, d) + position(1, h) + position(2, 0);
+        int64_t at = (block.at[0] + n) * ys[0] + position(0, d) + position(1, h) + position(2, 0);
         for (int64_t w = 0; w < block.size[3]; ++w, at += step) destination[count++] = at;
       }
-  if (g.ys[1] == 1) return;
+  if (!stretch) return;
   int64_t run = 1;
   for (int64_t i = count - 1; i >= 0; --i) {
     run = i + 1 < count && destination[i + 1] == destination[i] + 1 ? run + 1 : 1;
@@ -50,7 +51,8 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
     const bool in_place = std::is_same_v<T, A> && g.in_place_chunks && inside(g.blocks, block);
     if (block_for != index) {
       source_offsets(g.blocks, block, in_place ? &g.xs : nullptr, scratch.source);
-      destination_offsets<T>(g, block, scratch.destination, scratch.stretch);
+      destination_offsets(g.blocks, block, g.ys, scratch.destination,
+                          g.ys[1] == 1 ? nullptr : scratch.stretch);
       block_for = index;
     }
     const A* source = strip;
@@ -75,7 +77,7 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
         const A* filter = filters + kb * kMaxVectors * n * terms;
         if (!g.chunks) clear(sums, count * vectors * n);
         for (int64_t c = 0; c < g.chunks; ++c) {
-          for_each_tile(count, vectors, [&](int height, int64_t at) {
+          for_each_tile(count, tile_height(vectors), [&](int height, int64_t at) {
             Tiles<A>::gather(vectors, height)(source, scratch.source + p + at, chunks[c], filter,
                                               sums + at * vectors * n, c == 0);
           });

@@ -101,6 +101,40 @@ struct WeightGradScratch {
   int64_t *source, *dy_source, *row;
 };
 
+// Depthwise: channel c gathers from channels c * in_parts + i of x for channels c * out_parts + j of
+// y. One of the two is the multiplier, the other 1.
+struct DepthwiseCall {
+  Blocks blocks;  // channels: channel_block, rounded up to whole vectors
+  int64_t channels, channel_block, channel_blocks, in_parts, out_parts;
+  const void* x;
+  Strides xs;
+  void* y;
+  Strides ys;
+  const void* bias;
+  bool relu;
+  const void* filters;  // packed as for a gather: a group a part, lanes are channels
+  const int64_t* packed_taps;
+  const int64_t* in_place_taps;  // null where x cannot be read as it is
+  int64_t tasks() const { return blocks.count() * channel_blocks; }
+};
+struct DepthwiseWeightGradCall {
+  Blocks blocks;
+  int64_t channels, channel_block, channel_blocks, parts, splits;
+  const void* x;
+  Strides xs;
+  const void* dy;
+  Strides ys;
+  void* dw;
+  Strides ws;
+  Extent kernel;
+  void* db;
+  const int64_t* packed_taps;
+  const int64_t* in_place_taps;
+  void* sums;  // [split][channel block][sums_size]; one is [vector][part][tap][lane], with dy's sum
+  int64_t sums_size;  // as the last tap
+  int64_t tasks() const { return splits * channel_blocks; }
+};
+
 struct ConvTypeKernels {
   int lanes;    // of the compute type
   int vectors;  // of filters in the widest tile: packed filters come in blocks of so many
@@ -109,6 +143,10 @@ struct ConvTypeKernels {
   void (*weight_grad)(const WeightGradCall&, const WeightGradScratch&, int64_t begin, int64_t end);
   // Tasks: groups * filter_blocks * channel_blocks; adds the splits in order and stores.
   void (*weight_grad_store)(const WeightGradCall&, int64_t begin, int64_t end);
+  void (*depthwise)(const DepthwiseCall&, const GatherScratch&, int64_t begin, int64_t end);
+  void (*depthwise_weight_grad)(const DepthwiseWeightGradCall&, const WeightGradScratch&,
+                                int64_t begin, int64_t end);
+  void (*depthwise_weight_grad_store)(const DepthwiseWeightGradCall&, int64_t begin, int64_t end);
 };
 
 struct ConvKernels {
@@ -117,6 +155,7 @@ struct ConvKernels {
 
 constexpr int64_t kPanel = 192;      // pixels whose sums stay in the first cache
 constexpr int64_t kMaxTile = 16;     // pixels of the tallest tile, at most
+constexpr int64_t kChunkTerms = 256;  // terms of a chunk
 constexpr int64_t kPixelChunk = 256; // pixels of a weight gradient added up in registers
 
 }  // namespace cnnkern::cpu

@@ -6,8 +6,6 @@
 
 namespace cnnkern::cpu {
 
-constexpr int64_t kChunkTerms = 256;
-
 // Chunks, and runs at most, of a reduction.
 int64_t count_chunks(const Axes&, int64_t channels);
 int64_t count_runs(const Axes&, int64_t channels);

@@ -105,8 +105,8 @@ struct Tiles {
 
 // Cuts count rows into tiles of two neighbouring heights, and calls body(tile height, first row).
 template <class Body>
-CNNKERN_INLINE void for_each_tile(int64_t count, int vectors, const Body& body) {
-  const int64_t tiles = (count + tile_height(vectors) - 1) / tile_height(vectors);
+CNNKERN_INLINE void for_each_tile(int64_t count, int tallest, const Body& body) {
+  const int64_t tiles = (count + tallest - 1) / tallest;
   const int64_t height = count / tiles, taller = count % tiles;
   for (int64_t i = 0, at = 0; i < tiles; ++i) {
     const int64_t rows = height + (i < taller);

@@ -87,7 +87,7 @@ inline void weight_grad(const WeightGradCall& g, const WeightGradScratch& scratc
           const A* const panel = dy_panel + v * n * pixels + p * wide * n;
           if (g.db && cb == 0) add_output_grad(panel, count, wide, dy_sums + v * n);
           if (!rows) continue;
-          for_each_tile(rows, wide, [&](int height, int64_t row) {
+          for_each_tile(rows, tile_height(wide), [&](int height, int64_t row) {
             Tiles<A>::weight(wide, height)(source, scratch.row + row, scratch.source + p, count,
                                            panel, sums + v * n * rows + row * wide * n);
           });
