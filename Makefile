@@ -43,8 +43,9 @@ format: $(READY)
 # The kernels without torch, under AddressSanitizer and UBSan, once for each instruction set that
 # this machine has.
 CHECK := build/check
-CHECK_CXXFLAGS := -std=c++17 -O1 -g1 -Wall -Wno-psabi -Wno-unknown-pragmas -ffp-contract=fast -Wno-maybe-uninitialized \
-  -fsanitize=address,undefined -fno-sanitize-recover=all -MMD -MP
+CHECK_CXXFLAGS := -std=c++17 -O1 -g1 -ffp-contract=fast -MMD -MP \
+  -Wall -Wno-psabi -Wno-unknown-pragmas -Wno-maybe-uninitialized \
+  -fsanitize=address,undefined -fno-sanitize-recover=all
 CHECK_SOURCES := $(wildcard csrc/cpu/*.cpp csrc/problem/*.cpp csrc/plan/*.cpp)
 CHECK_OBJECTS := $(CHECK_SOURCES:%.cpp=$(CHECK)/%.o)
 CHECK_PROGRAMS := $(patsubst tests/cpp/%.cpp,$(CHECK)/%,$(wildcard tests/cpp/*.cpp))

@@ -11,7 +11,15 @@
 #include <type_traits>
 #include <utility>
 #if defined(__x86_64__)
+// gcc's own header reads what its "undefined" vectors leave unwritten, and gcc warns of it.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif
 #include "kernels.h"
 #include "scalar.h"
