@@ -12,7 +12,7 @@ inline void depthwise_tile(const A* x, const int64_t* pixels, const int64_t* tap
                            const A* filters, int64_t filter_pitch, A* sums, bool first) {
   Vec<A> acc[kHeight][1] = {};
   const A* source[kHeight];
-  for (int j = 0; j < kHeight; ++j) source[j] = x + pixels[j];
+  for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
   for (int64_t t = 0; t < count; ++t, filters += filter_pitch) {
     const int64_t tap = taps[t];
     const Vec<A> filter = load(filters);
@@ -27,7 +27,7 @@ inline void depthwise_weight_tile(const A* x, const int64_t* taps, const int64_t
                                   int64_t count, const A* dy, int64_t dy_pitch, A* sums) {
   Vec<A> acc[kHeight][1] = {};
   const A* source[kHeight];
-  for (int j = 0; j < kHeight; ++j) source[j] = x + taps[j];
+  for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, taps[j]);
   for (int64_t i = 0; i < count; ++i, dy += dy_pitch) {
     const int64_t pixel = pixels[i];
     const Vec<A> grad = load(dy);

@@ -9,6 +9,15 @@ constexpr int tile_height(int vectors) {
 }
 constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
 
+// A row of a tile starts here. The empty statement keeps the compiler from computing all starts of a
+// tile in vectors, which it then takes apart again, slowly.
+template <class A>
+CNNKERN_INLINE const A* row_start(const A* x, int64_t offset) {
+  x += offset;
+  asm("" : "+r"(x));
+  return x;
+}
+
 template <class A, int kHeight, int kVectors>
 CNNKERN_INLINE void add_sums(A* sums, const Vec<A> (&acc)[kHeight][kVectors], bool first) {
   constexpr int n = lanes<A>;
@@ -28,7 +37,7 @@ inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, c
   constexpr int n = lanes<A>;
   Vec<A> acc[kHeight][kVectors] = {};
   const A* source[kHeight];
-  for (int j = 0; j < kHeight; ++j) source[j] = x + pixels[j];
+  for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
   for (int64_t r = 0; r < chunk.count; ++r) {
     const int64_t end = chunk.runs[r].offset + chunk.runs[r].length;
     for (int64_t i = chunk.runs[r].offset; i < end; ++i, filters += kVectors * n) {
@@ -53,7 +62,7 @@ inline void weight_tile(const A* x, const int64_t* rows, const int64_t* pixels, 
   constexpr int n = lanes<A>;
   Vec<A> acc[kHeight][kVectors] = {};
   const A* source[kHeight];
-  for (int j = 0; j < kHeight; ++j) source[j] = x + rows[j];
+  for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, rows[j]);
   for (int64_t i = 0; i < count; ++i, dy += kVectors * n) {
     const int64_t pixel = pixels[i];
     Vec<A> filter[kVectors];
