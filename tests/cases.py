@@ -114,6 +114,13 @@ CONV = {
         "conv3d 1x5x4x5x6 5x1x3x3x3 padding=1",
         "conv3d 1x3x5x5x5 6x1x2x3x2 stride=2 padding=1 bias",
         "conv2d 1x16x20x35 16x1x3x3 padding=1",
+        "conv2d 2x40x19x21 40x1x3x3 padding=1 bias",
+        "conv2d 1x72x30x9 72x1x5x5 stride=2 padding=2 relu",
+        "conv2d 1x10x25x25 10x1x13x13 padding=6",
+        "conv2d 1x3x33x34 9x1x5x3 stride=1,2 padding=2:1,0:1 dilation=2,1 bias",
+        "conv2d 1x130x6x5 130x1x2x2 stride=2",
+        "conv1d 3x24x501 48x1x7 padding=3 bias",
+        "conv3d 1x20x6x9x9 20x1x3x3x3 padding=1 bias",
     ],
     "several blocks": [  # that share neither pixels, nor channels, nor filters evenly
         "conv2d 1x8x61x67 17x8x3x3 padding=1 bias",
