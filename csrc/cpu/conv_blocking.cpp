@@ -121,25 +121,34 @@ Blocks cut_blocks(const Axes& axes, const Cut& cut) {
 
 WeightGradCut cut_weight_grad(const ConvProblem& g, const Axes& axes, Algorithm algorithm,
                               int64_t lanes, int64_t vectors) {
-  constexpr int64_t kTasks = 16;            // wanted
+  constexpr int64_t kTasks = 16;                // wanted
   constexpr int64_t kSums = int64_t(96) << 10;  // elements of a task's sums, about
+  constexpr int64_t kSharePixels = 1024, kMinRows = 96;
   const int64_t cin = g.c / g.groups, cout = g.k / g.groups;
   const int64_t taps = std::max<int64_t>(1, taps_of(axes)), wide = lanes * vectors;
   const auto up = [](int64_t a, int64_t unit) { return divide_up(a, unit) * unit; };
   WeightGradCut cut{};
-  cut.filter_block = std::min(up(std::max<int64_t>(1, cout), lanes), up(128, wide));
+  cut.filter_block = std::min(up(std::max<int64_t>(1, cout), lanes), up(taps == 1 ? 256 : 128, wide));
   cut.channel_block =
       std::clamp<int64_t>(kSums / (cut.filter_block * taps), 1, std::max<int64_t>(1, cin));
   if (algorithm == Algorithm::im2col)
     cut.channel_block = std::clamp<int64_t>(
         kMaxStripBytes / (taps * compute_size(g.dtype) * 16), 1, cut.channel_block);
   if (cin) cut.channel_block = divide_up(cin, divide_up(cin, cut.channel_block));
+  cut.filter_blocks = std::max<int64_t>(1, divide_up(cout, cut.filter_block));
+  // Each share of the images writes all sums: it has to add up many pixels. Where there are few,
+  // tasks come from fewer channels each, down to about what a packed dy pays for.
+  const int64_t shares = std::max<int64_t>(1, g.n * positions_of(axes) / kSharePixels);
+  const auto channel_blocks = [&] {
+    return std::max<int64_t>(1, divide_up(cin, cut.channel_block));
+  };
+  const auto tasks = [&] { return g.groups * cut.filter_blocks * channel_blocks(); };
+  while (tasks() * shares < kTasks && cut.channel_block * taps >= 2 * kMinRows)
+    cut.channel_block = divide_up(cut.channel_block, 2);
+  cut.channel_blocks = channel_blocks();
   cut.sums_size = cut.filter_block * (taps * cut.channel_block + 1);
-  cut.filter_blocks = divide_up(cout, cut.filter_block);
-  cut.channel_blocks = std::max<int64_t>(1, divide_up(cin, cut.channel_block));
-  const int64_t tasks = std::max<int64_t>(1, g.groups * cut.filter_blocks * cut.channel_blocks);
-  const int64_t fit = kMaxSumsBytes / (tasks * cut.sums_size * compute_size(g.dtype));
-  cut.splits = std::clamp<int64_t>(fit, 1, divide_up(kTasks, tasks));
+  const int64_t fit = kMaxSumsBytes / (tasks() * cut.sums_size * compute_size(g.dtype));
+  cut.splits = std::max<int64_t>(1, std::min({fit, shares, divide_up(kTasks, tasks())}));
   return cut;
 }
 

@@ -25,16 +25,19 @@ inline void depthwise_tile(const A* x, const int64_t* pixels, const int64_t* tap
 template <class A, int kHeight>
 inline void depthwise_weight_tile(const A* x, const int64_t* taps, const int64_t* pixels,
                                   int64_t count, const A* dy, int64_t dy_pitch, A* sums) {
-  Vec<A> acc[kHeight][1] = {};
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, taps[j]);
-  for (int64_t i = 0; i < count; ++i, dy += dy_pitch) {
-    const int64_t pixel = pixels[i];
-    const Vec<A> grad = load(dy);
+  for (int64_t i = 0; i < count;) {
+    Vec<A> acc[kHeight][1] = {};
+    const int64_t stop = smaller(count, i + kBlockedTerms);
+    for (; i < stop; ++i, dy += dy_pitch) {
+      const int64_t pixel = pixels[i];
+      const Vec<A> grad = load(dy);
 #pragma GCC unroll 16
-    for (int j = 0; j < kHeight; ++j) acc[j][0] += load(source[j] + pixel) * grad;
+      for (int j = 0; j < kHeight; ++j) acc[j][0] += load(source[j] + pixel) * grad;
+    }
+    add_sums<A>(sums, acc, false);
   }
-  add_sums<A>(sums, acc, false);
 }
 
 template <class A>
@@ -113,11 +116,11 @@ inline void depthwise(const DepthwiseCall& g, const GatherScratch& scratch, int6
         for (int64_t j = 0; j < g.out_parts; ++j) {
           if (!taps) clear(sums, count * n);
           for (int64_t i = 0; i < g.in_parts; ++i)
-            for (int64_t t = 0; t < taps; t += kChunkTerms) {
+            for (int64_t t = 0; t < taps; t += kBlockedTerms) {
               const A* const filter = filters + (i + j) * all_vectors * n * taps + t * pitch;
               for_each_tile(count, kDepthwiseTile, [&](int height, int64_t at) {
                 DepthwiseTiles<A>::gather(height)(source + i * part + c, scratch.source + p + at,
-                                                  offsets + t, smaller(kChunkTerms, taps - t),
+                                                  offsets + t, smaller(kBlockedTerms, taps - t),
                                                   filter, pitch, sums + at * n, i == 0 && t == 0);
               });
             }

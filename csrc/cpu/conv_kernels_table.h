@@ -38,11 +38,11 @@ struct Blocks {
 struct Run {
   int64_t offset, length;
 };
-// So many terms are added up in registers before they join the sums in memory: that keeps a
-// chunk of the filters in the first cache, and rounding errors of long sums small.
+// A part of a reduction whose filters stay in the first cache.
 struct Chunk {
   const Run* runs;
   int64_t count, terms;
+  int64_t block;  // terms that are added up by themselves
 };
 
 struct GatherCall {

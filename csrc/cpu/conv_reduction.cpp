@@ -6,6 +6,12 @@
 namespace cnnkern::cpu {
 namespace {
 
+// Sums of so many terms join the others in memory: the rounding error grows with this number plus
+// the number of such sums, not with their product. A block costs as much as about three terms.
+constexpr int64_t kShortBlock = 48, kLongBlock = 128;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 template <class Body>
 void for_each_tap(const Axes& axes, const Extent& pitch, const Body& body) {
   for (int64_t d = 0; d < axes[0].taps; ++d)
@@ -16,7 +22,7 @@ void for_each_tap(const Axes& axes, const Extent& pitch, const Body& body) {
 }  // namespace
 
 int64_t count_chunks(const Axes& axes, int64_t channels) {
-  return (taps_of(axes) * channels + kChunkTerms - 1) / kChunkTerms;
+  return divide_up(taps_of(axes) * channels, kChunkTerms);
 }
 
 int64_t count_runs(const Axes& axes, int64_t channels) {
@@ -31,9 +37,10 @@ void fill_chunks(const Axes& axes, const Extent& pitch, int64_t channels, Chunk*
                  Run* runs) {
   const int64_t count = count_chunks(axes, channels);
   if (!count) return;
-  const int64_t terms = taps_of(axes) * channels, size = (terms + count - 1) / count;
+  const int64_t terms = taps_of(axes) * channels, size = divide_up(terms, count);
+  const int64_t block = divide_up(size, divide_up(size, count == 1 ? kShortBlock : kLongBlock));
   for (int64_t i = 0; i < count; ++i)
-    chunks[i] = {nullptr, 0, std::max<int64_t>(0, std::min(size, terms - i * size))};
+    chunks[i] = {nullptr, 0, std::max<int64_t>(0, std::min(size, terms - i * size)), block};
   int64_t chunk = 0, room = chunks[0].terms;
   chunks[0].runs = runs;
   for_each_tap(axes, pitch, [&](int64_t offset) {

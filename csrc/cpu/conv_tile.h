@@ -30,6 +30,17 @@ CNNKERN_INLINE void add_sums(A* sums, const Vec<A> (&acc)[kHeight][kVectors], bo
     }
 }
 
+template <class A, int kHeight, int kVectors>
+CNNKERN_INLINE void clear_sums(Vec<A> (&acc)[kHeight][kVectors]) {
+#pragma GCC unroll 16
+  for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[j][v] = Vec<A>{};
+}
+
+// Pixels of a weight gradient, taps of a depthwise convolution: as Chunk::block is for the others.
+constexpr int64_t kBlockedTerms = 64;
+
 // sums[pixel][filter] += source[pixel][term] * filters[term][filter] over the terms of a chunk.
 template <class A, int kHeight, int kVectors>
 inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
@@ -38,51 +49,65 @@ inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, c
   Vec<A> acc[kHeight][kVectors] = {};
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
+  int64_t left = chunk.block;
   for (int64_t r = 0; r < chunk.count; ++r) {
     const int64_t end = chunk.runs[r].offset + chunk.runs[r].length;
-    for (int64_t i = chunk.runs[r].offset; i < end; ++i, filters += kVectors * n) {
-      Vec<A> filter[kVectors];
+    for (int64_t i = chunk.runs[r].offset; i < end;) {
+      const int64_t stop = smaller(end, i + left);
+      left -= stop - i;
+      for (; i < stop; ++i, filters += kVectors * n) {
+        Vec<A> filter[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) filter[v] = load(filters + v * n);
+        for (int v = 0; v < kVectors; ++v) filter[v] = load(filters + v * n);
 #pragma GCC unroll 16
-      for (int j = 0; j < kHeight; ++j) {
-        const Vec<A> value = splat(source[j][i]);
+        for (int j = 0; j < kHeight; ++j) {
+          const Vec<A> value = splat(source[j][i]);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+          for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+        }
       }
+      if (left) continue;
+      add_sums<A>(sums, acc, first);
+      clear_sums<A>(acc);
+      first = false;
+      left = chunk.block;
     }
   }
-  add_sums<A>(sums, acc, first);
+  if (first || left < chunk.block) add_sums<A>(sums, acc, first);
 }
 
 // sums[row][filter] += source[row][pixel] * dy[pixel][filter] over some pixels.
 template <class A, int kHeight, int kVectors>
 inline void weight_tile(const A* x, const int64_t* rows, const int64_t* pixels, int64_t count,
-                        const A* dy, A* sums) {
+                        const A* dy, A* sums, bool first) {
   constexpr int n = lanes<A>;
-  Vec<A> acc[kHeight][kVectors] = {};
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, rows[j]);
-  for (int64_t i = 0; i < count; ++i, dy += kVectors * n) {
-    const int64_t pixel = pixels[i];
-    Vec<A> filter[kVectors];
+  for (int64_t i = 0; i < count;) {
+    Vec<A> acc[kHeight][kVectors] = {};
+    const int64_t stop = smaller(count, i + kBlockedTerms);
+    for (; i < stop; ++i, dy += kVectors * n) {
+      const int64_t pixel = pixels[i];
+      Vec<A> filter[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) filter[v] = load(dy + v * n);
+      for (int v = 0; v < kVectors; ++v) filter[v] = load(dy + v * n);
 #pragma GCC unroll 16
-    for (int j = 0; j < kHeight; ++j) {
-      const Vec<A> value = splat(source[j][pixel]);
+      for (int j = 0; j < kHeight; ++j) {
+        const Vec<A> value = splat(source[j][pixel]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+        for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
+      }
     }
+    add_sums<A>(sums, acc, first);
+    first = false;
   }
-  add_sums<A>(sums, acc, false);
 }
 
 // Instances of every height, so that tiles can share what is to do evenly: 49 = 4 * 6 + 5 * 5.
 template <class A>
 struct Tiles {
   using Gather = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool);
-  using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, A*);
+  using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, A*, bool);
 
   template <int kVectors, int... I>
   static Gather gather_of(int height, std::integer_sequence<int, I...>) {

@@ -58,7 +58,8 @@ inline void weight_grad(const WeightGradCall& g, const WeightGradScratch& scratc
     const T* const dy = static_cast<const T*>(g.dy) + (group * g.cout + k0) * g.ys[1];
     A* const sums = static_cast<A*>(g.sums) + task * g.sums_size;
     A* const dy_sums = sums + vectors * n * rows;
-    clear(sums, vectors * n * (rows + 1));
+    clear(dy_sums, vectors * n);
+    bool first = true;
 
     const int64_t* row_taps = nullptr;
     for (int64_t unit = units * split / g.splits; unit < units * (split + 1) / g.splits; ++unit) {
@@ -89,11 +90,13 @@ inline void weight_grad(const WeightGradCall& g, const WeightGradScratch& scratc
           if (!rows) continue;
           for_each_tile(rows, tile_height(wide), [&](int height, int64_t row) {
             Tiles<A>::weight(wide, height)(source, scratch.row + row, scratch.source + p, count,
-                                           panel, sums + v * n * rows + row * wide * n);
+                                           panel, sums + v * n * rows + row * wide * n, first);
           });
         }
+        first = false;
       }
     }
+    if (first) clear(sums, vectors * n * rows);
   }
 }
 
