@@ -52,6 +52,12 @@ MUTATIONS = (
         "axis.blocks = axis.out / axis.block;",
     ),
     Mutation(
+        "a missing bias of depthwise convolutions",
+        "cpu/conv_depthwise_driver.cpp",
+        "common.bias = bias;",
+        "common.bias = nullptr;",
+    ),
+    Mutation(
         "a pool's padding on the wrong side",
         "cpu/pool_drive.cpp",
         "problem.pad_before[i], problem.pad_after[i], problem.dilation[i]",
