@@ -26,10 +26,10 @@ demo: build
 	@$(BIN)/python -m cnnkern demo $(ARGS)
 
 # pytest comes last, so that its summary closes the output.
-test: lint check-cpp
+test: lint check-cpp build
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: build
+lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/clang-format --dry-run -Werror $(CPP)
