@@ -146,10 +146,9 @@ def _conv_transpose(call: Call, input: Tensor, weight: Tensor, bias: Tensor | No
         result = function(input, weight, bias, call.stride, padding, call.output_padding, *rest)
         return result
     result = function(input, weight, None, call.stride, 0, 0, *rest)
-    crop = [
-        (-b, extra - a) for (b, a), extra in zip(call.padding, call.output_padding, strict=True)
-    ]
-    result = _pad(result, crop)
+    # Longer first: where little is left, what is cut off before reaches into what is added after.
+    result = _pad(result, [(0, extra) for extra in call.output_padding])
+    result = _pad(result, [(-before, -after) for before, after in call.padding])
     return result if bias is None else result + bias.view(-1, *[1] * call.rank)
 
 
