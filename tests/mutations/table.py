@@ -36,8 +36,8 @@ MUTATIONS = (
     Mutation(
         "a wrong group offset",
         "cpu/conv_gather_driver.cpp",
-        "g.k / g.groups * w.stride[0], w.stride",
-        "g.k / g.groups / 2 * w.stride[0], w.stride",
+        "g.k / g.groups * w.stride[0]",
+        "g.k / g.groups / 2 * w.stride[0]",
     ),
     Mutation(
         "a missing bias",
