@@ -25,9 +25,9 @@ int64_t extent(const Axis& axis, int64_t block) {
 using Sizes = std::array<int64_t, 4>;  // images, depth, height, width of a block
 
 int64_t strip_size(const Axes& axes, const Sizes& size, const Cut& cut) {
-  const int64_t image =
-      cut.row_a_pixel ? taps_of(axes) * size[1] * size[2] * size[3]
-                      : extent(axes[0], size[1]) * extent(axes[1], size[2]) * extent(axes[2], size[3]);
+  const int64_t image = cut.row_a_pixel ? taps_of(axes) * size[1] * size[2] * size[3]
+                                        : extent(axes[0], size[1]) * extent(axes[1], size[2]) *
+                                              extent(axes[2], size[3]);
   return size[0] * image * cut.channels;
 }
 
@@ -102,7 +102,8 @@ int64_t direct_strip_bytes(const ConvProblem& g, Direction direction) {
 
 Blocks cut_blocks(const Axes& axes, const Cut& cut) {
   Sizes size{1, 1, 1, 1};
-  const int64_t limit[4] = {std::max<int64_t>(1, cut.images), axes[0].out, axes[1].out, axes[2].out};
+  const int64_t limit[4] = {std::max<int64_t>(1, cut.images), axes[0].out, axes[1].out,
+                            axes[2].out};
   for (int i = 3; i >= 0; --i) {
     grow(axes, size, i, limit[i], cut);
     if (size[i] < limit[i]) break;
@@ -128,12 +129,13 @@ WeightGradCut cut_weight_grad(const ConvProblem& g, const Axes& axes, Algorithm 
   const int64_t taps = std::max<int64_t>(1, taps_of(axes)), wide = lanes * vectors;
   const auto up = [](int64_t a, int64_t unit) { return divide_up(a, unit) * unit; };
   WeightGradCut cut{};
-  cut.filter_block = std::min(up(std::max<int64_t>(1, cout), lanes), up(taps == 1 ? 256 : 128, wide));
+  cut.filter_block =
+      std::min(up(std::max<int64_t>(1, cout), lanes), up(taps == 1 ? 256 : 128, wide));
   cut.channel_block =
       std::clamp<int64_t>(kSums / (cut.filter_block * taps), 1, std::max<int64_t>(1, cin));
   if (algorithm == Algorithm::im2col)
-    cut.channel_block = std::clamp<int64_t>(
-        kMaxStripBytes / (taps * compute_size(g.dtype) * 16), 1, cut.channel_block);
+    cut.channel_block = std::clamp<int64_t>(kMaxStripBytes / (taps * compute_size(g.dtype) * 16), 1,
+                                            cut.channel_block);
   if (cin) cut.channel_block = divide_up(cin, divide_up(cin, cut.channel_block));
   cut.filter_blocks = std::max<int64_t>(1, divide_up(cout, cut.filter_block));
   // Each share of the images writes all sums: it has to add up many pixels. Where there are few,
@@ -143,7 +145,8 @@ WeightGradCut cut_weight_grad(const ConvProblem& g, const Axes& axes, Algorithm 
     return std::max<int64_t>(1, divide_up(cin, cut.channel_block));
   };
   const auto tasks = [&] { return g.groups * cut.filter_blocks * channel_blocks(); };
-  while (tasks() * shares < kTasks && cut.channel_block * taps >= 2 * kMinRows)
+  while (tasks() * shares < kTasks && cut.channel_block > 1 &&
+         cut.channel_block * taps >= 2 * kMinRows)
     cut.channel_block = divide_up(cut.channel_block, 2);
   cut.channel_blocks = channel_blocks();
   cut.sums_size = cut.filter_block * (taps * cut.channel_block + 1);

@@ -8,9 +8,9 @@ namespace cnnkern::cpu {
 
 // A strip that packs the source of one block. Direct keeps neighbours shared between taps; im2col
 // gives each output a row of its own with all taps.
-constexpr int64_t kStripBytes = int64_t(256) << 10;     // what blocks are cut for: half a small L2
-constexpr int64_t kMaxStripBytes = int64_t(16) << 20;   // direct is refused above this
-constexpr int64_t kMaxSumsBytes = int64_t(32) << 20;    // partial sums of a split weight gradient
+constexpr int64_t kStripBytes = int64_t(256) << 10;    // what blocks are cut for: half a small L2
+constexpr int64_t kMaxStripBytes = int64_t(16) << 20;  // direct is refused above this
+constexpr int64_t kMaxSumsBytes = int64_t(32) << 20;   // partial sums of a split weight gradient
 
 // The strip of the smallest block that direct could cut, in bytes: depends on taps and channels of
 // a group, not on the image. Compare it with kMaxStripBytes.

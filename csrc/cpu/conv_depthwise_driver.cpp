@@ -31,7 +31,11 @@ double flops_of(const ConvProblem& g, const Axes& axes) {
 
 Cut cut_of(const ConvProblem& g, double flops, int64_t block, int64_t blocks, int64_t strips) {
   const int64_t wanted = int64_t(std::min(double(kTasks), flops / kTaskFlops));
-  return {g.n, block, compute_size(g.dtype), false, kStripBytes / 2 / strips,
+  return {g.n,
+          block,
+          compute_size(g.dtype),
+          false,
+          kStripBytes / 2 / strips,
           divide_up(std::max<int64_t>(1, wanted), std::max<int64_t>(1, blocks))};
 }
 
@@ -81,8 +85,8 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   common.ys = y.stride;
   common.bias = bias;
   common.relu = g.relu;
-  const bool readable = size_of(g.dtype) == element && g.c % k.lanes == 0 &&
-                        x.stride[1] * common.in_parts == 1;
+  const bool readable =
+      size_of(g.dtype) == element && g.c % k.lanes == 0 && x.stride[1] * common.in_parts == 1;
 
   std::vector<DepthwiseCall> calls;
   TaskScratch task;
@@ -92,8 +96,8 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   for (const Axes& axes : split.phases) {
     calls.push_back(common);
     const double work = flops_of(g, axes);
-    calls.back().blocks = cut_blocks(axes, cut_of(g, work, common.channel_block,
-                                                  common.channel_blocks, common.in_parts));
+    calls.back().blocks = cut_blocks(
+        axes, cut_of(g, work, common.channel_block, common.channel_blocks, common.in_parts));
     task.widen(calls.back().blocks, common.in_parts, k);
     taps += taps_of(axes);
     flops += work;
@@ -112,12 +116,13 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
       return offsets - taps_of(axes);
     };
     call.packed_taps = fill({b[0].tap_pitch, b[1].tap_pitch, b[2].tap_pitch});
-    const int64_t* const in_place = fill(
-        {b[0].step * x.stride[2], b[1].step * x.stride[3], b[2].step * x.stride[4]});
+    const int64_t* const in_place =
+        fill({b[0].step * x.stride[2], b[1].step * x.stride[3], b[2].step * x.stride[4]});
     if (readable) call.in_place_taps = in_place;
     call.filters = packed;
-    const FilterPack pack{w.data, multiplier * w.stride[0], 0, w.stride[0], w.stride, axes,
-                          multiplier, g.c, 1, packed};
+    const FilterPack pack{
+        w.data, multiplier * w.stride[0], 0, w.stride[0], w.stride, axes, multiplier, g.c, 1,
+        packed};
     k.pack_filters(pack, 0, multiplier * divide_up(g.c, k.lanes));
     packed += padded * multiplier * taps_of(axes) * element;
   }
@@ -177,7 +182,8 @@ struct WeightGradPlan {
     call.channel_block = channel_block(g.c, innermost, k.lanes);
     call.channel_blocks = divide_up(g.c, call.channel_block);
     call.splits = divide_up(kTasks, std::max<int64_t>(1, call.channel_blocks));
-    call.blocks = cut_blocks(axes, {images, call.channel_block, element, false, kStripBytes / 2, 1});
+    call.blocks =
+        cut_blocks(axes, {images, call.channel_block, element, false, kStripBytes / 2, 1});
     call.sums_size = call.channel_block * call.parts * (taps + 1);
   }
   int64_t sums() const { return call.tasks() * call.sums_size; }
@@ -227,9 +233,8 @@ void depthwise_weight_grad(const ConvProblem& g, const View& dy, const View& x, 
     parts.source = mine.take<int64_t>(call.blocks.pixels);
     k.depthwise_weight_grad(call, parts, begin, end);
   });
-  run_tasks(parallel, call.channel_blocks, double(plan.sums()) * 4, [&](int64_t begin, int64_t end) {
-    k.depthwise_weight_grad_store(call, begin, end);
-  });
+  run_tasks(parallel, call.channel_blocks, double(plan.sums()) * 4,
+            [&](int64_t begin, int64_t end) { k.depthwise_weight_grad_store(call, begin, end); });
 }
 
 int64_t depthwise_weight_grad_workspace(const ConvProblem& g, int64_t threads) {

@@ -60,7 +60,8 @@ struct DepthwiseTiles {
   static Weight weight(int height) { return weight_of(height, Heights()); }
 };
 
-// Lanes past the last channel are read, and their sums dropped: they only must not be anything slow.
+// Lanes past the last channel are read, and their sums dropped: they only must not be anything
+// slow.
 template <class A>
 CNNKERN_INLINE void clear_odd_lanes(A* strip, int64_t size, int64_t channels) {
   if (channels % lanes<A>) clear(strip, size);
@@ -250,8 +251,7 @@ inline void depthwise_weight_grad_store(const DepthwiseWeightGradCall& g, int64_
                 store_one(filter + d * g.ws[2] + h * g.ws[3] + w * g.ws[4],
                           computed ? from[tap * n + lane] : A(0));
               }
-          if (g.db)
-            store_one(static_cast<T*>(g.db) + k + lane * g.parts, from[taps * n + lane]);
+          if (g.db) store_one(static_cast<T*>(g.db) + k + lane * g.parts, from[taps * n + lane]);
         }
       }
   }

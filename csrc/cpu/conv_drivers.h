@@ -11,8 +11,8 @@ void gather_conv(const ConvProblem&, Direction, Algorithm, const View& x, const 
                  const void* bias, const View& y, const ParallelFor&);
 int64_t gather_conv_workspace(const ConvProblem&, Direction, Algorithm, int64_t threads);
 
-void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x,
-                       const View& dw, void* db, const ParallelFor&);
+void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x, const View& dw,
+                       void* db, const ParallelFor&);
 int64_t dense_weight_grad_workspace(const ConvProblem&, Algorithm, int64_t threads);
 
 // groups = c; k any multiple of it.

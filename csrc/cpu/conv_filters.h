@@ -36,14 +36,13 @@ inline void pack_filters(const FilterPack& g, int64_t begin, int64_t end) {
   // Every tap, and in memory side by side, first to last or (input gradient) last to first.
   const int64_t sign = wide.tap_spacing;
   const int64_t last = sign > 0 ? 0 : taps - 1;
-  const bool row = wide.tap_first == (sign > 0 ? 0 : wide.taps - 1) &&
-                   height.tap_first == (sign > 0 ? 0 : height.taps - 1) &&
-                   depth.tap_first == (sign > 0 ? 0 : depth.taps - 1) &&
-                   (wide.taps == 1 || (g.strides[4] == 1 && sign * sign == 1)) &&
-                   (height.taps == 1 ||
-                    (g.strides[3] == wide.taps && height.tap_spacing == sign)) &&
-                   (depth.taps == 1 ||
-                    (g.strides[2] == wide.taps * height.taps && depth.tap_spacing == sign));
+  const bool row =
+      wide.tap_first == (sign > 0 ? 0 : wide.taps - 1) &&
+      height.tap_first == (sign > 0 ? 0 : height.taps - 1) &&
+      depth.tap_first == (sign > 0 ? 0 : depth.taps - 1) &&
+      (wide.taps == 1 || (g.strides[4] == 1 && sign * sign == 1)) &&
+      (height.taps == 1 || (g.strides[3] == wide.taps && height.tap_spacing == sign)) &&
+      (depth.taps == 1 || (g.strides[2] == wide.taps * height.taps && depth.tap_spacing == sign));
   for (int64_t task = begin; task < end; ++task) {
     const int64_t group = task / vectors, vector = task % vectors;
     const int64_t block = vector / kMaxVectors * kMaxVectors;
@@ -66,10 +65,9 @@ inline void pack_filters(const FilterPack& g, int64_t begin, int64_t end) {
     }
     if (row && taps > 1 && g.lane_stride != 1 && g.channel_stride != 1) {
       for (int64_t c = 0; c < g.channels; ++c)
-        transpose_columns(w + c * g.channel_stride, g.lane_stride, width, taps,
-                          [&](int64_t column, Vec<A> v) {
-                            store(at(last ? last - column : column, c), v);
-                          });
+        transpose_columns(
+            w + c * g.channel_stride, g.lane_stride, width, taps,
+            [&](int64_t column, Vec<A> v) { store(at(last ? last - column : column, c), v); });
       continue;
     }
     int64_t tap = 0;

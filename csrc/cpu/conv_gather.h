@@ -21,12 +21,8 @@ struct Axis {
 };
 using Axes = std::array<Axis, 3>;  // depth, height, width
 
-constexpr int64_t taps_of(const Axes& axes) {
-  return axes[0].taps * axes[1].taps * axes[2].taps;
-}
-constexpr int64_t positions_of(const Axes& axes) {
-  return axes[0].out * axes[1].out * axes[2].out;
-}
+constexpr int64_t taps_of(const Axes& axes) { return axes[0].taps * axes[1].taps * axes[2].taps; }
+constexpr int64_t positions_of(const Axes& axes) { return axes[0].out * axes[1].out * axes[2].out; }
 
 Axes forward_axes(const ConvProblem&);
 

@@ -23,8 +23,8 @@ struct Shape {
     flops = 2.0 * double(g.n) * double(g.k) * double(cin);
     const bool by_output = !gradient;
     for (int i = 0; i < 3; ++i)
-      flops *= double(g.kernel[i]) *
-               double(by_output ? g.output[i] : std::min(g.output[i], g.input[i]));
+      flops *=
+          double(g.kernel[i]) * double(by_output ? g.output[i] : std::min(g.output[i], g.input[i]));
     if (gradient) std::swap(cin, cout);
   }
 };
@@ -55,7 +55,11 @@ struct TaskScratch {
 Cut cut_of(const ConvProblem& g, Algorithm algorithm, const Shape& s, size_t phases) {
   const double room = s.flops / kTaskFlops;
   const int64_t wanted = int64_t(std::min(double(kTasks), room)) / int64_t(phases) / s.groups;
-  return {g.n, s.cin, compute_size(g.dtype), algorithm == Algorithm::im2col, kStripBytes,
+  return {g.n,
+          s.cin,
+          compute_size(g.dtype),
+          algorithm == Algorithm::im2col,
+          kStripBytes,
           std::max<int64_t>(1, wanted)};
 }
 
@@ -117,8 +121,7 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
     runs += 2 * count_runs(axes, shape.cin);
   }
   Scratch scratch(Scratch::call, Scratch::size_of<char>(filters * element) +
-                                     Scratch::size_of<Chunk>(chunks) +
-                                     Scratch::size_of<Run>(runs));
+                                     Scratch::size_of<Chunk>(chunks) + Scratch::size_of<Run>(runs));
   char* packed = scratch.take<char>(filters * element);
   Chunk* next_chunk = scratch.take<Chunk>(chunks);
   Run* next_run = scratch.take<Run>(runs);
@@ -142,11 +145,10 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
     };
     call.packed_chunks = fill({b[0].tap_pitch, b[1].tap_pitch, b[2].tap_pitch});
     if (readable_in_place(g, shape, x.stride) && algorithm == Algorithm::direct)
-      call.in_place_chunks = fill({b[0].step * call.xs[2], b[1].step * call.xs[3],
-                                   b[2].step * call.xs[4]});
-    packs.push_back({w.data, w.stride[gradient], w.stride[!gradient],
-                     g.k / g.groups * w.stride[0], w.stride, axes, shape.groups, shape.cout,
-                     shape.cin, packed});
+      call.in_place_chunks =
+          fill({b[0].step * call.xs[2], b[1].step * call.xs[3], b[2].step * call.xs[4]});
+    packs.push_back({w.data, w.stride[gradient], w.stride[!gradient], g.k / g.groups * w.stride[0],
+                     w.stride, axes, shape.groups, shape.cout, shape.cin, packed});
     packed += shape.groups * call.filter_group * element;
   }
 

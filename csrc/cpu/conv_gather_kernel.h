@@ -64,8 +64,7 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
     }
     const Chunk* const chunks = in_place ? g.in_place_chunks : g.packed_chunks;
     const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group;
-    const T* const bias =
-        g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
+    const T* const bias = g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
 
     const int64_t panels = (pixels + kPanel - 1) / kPanel, panel = (pixels + panels - 1) / panels;
     const int64_t first_block = filter_blocks * part / g.filter_parts;

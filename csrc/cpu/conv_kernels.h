@@ -9,10 +9,14 @@
 #include "conv_depthwise_kernel.h"
 
 template <class T>
-constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>, kMaxVectors,    pack_filters<T>,
-                                             gather<T>,         weight_grad<T>, weight_grad_store<T>,
-                                             depthwise<T>,      depthwise_weight_grad<T>,
+constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>,
+                                             kMaxVectors,
+                                             pack_filters<T>,
+                                             gather<T>,
+                                             weight_grad<T>,
+                                             weight_grad_store<T>,
+                                             depthwise<T>,
+                                             depthwise_weight_grad<T>,
                                              depthwise_weight_grad_store<T>};
-constexpr ConvKernels conv_table = {
-    {conv_kernels_of<float>, conv_kernels_of<double>, conv_kernels_of<half>,
-     conv_kernels_of<bf16>}};
+constexpr ConvKernels conv_table = {{conv_kernels_of<float>, conv_kernels_of<double>,
+                                     conv_kernels_of<half>, conv_kernels_of<bf16>}};

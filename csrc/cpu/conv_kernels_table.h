@@ -26,12 +26,10 @@ struct BlockAxis : Axis {
 struct Blocks {
   std::array<BlockAxis, 3> axis;
   int64_t images, image_block, image_blocks, image_pitch;
-  int64_t channels;     // of a strip
-  int64_t strip_size;   // elements
-  int64_t pixels;       // outputs in a block, at most
-  int64_t count() const {
-    return image_blocks * axis[0].blocks * axis[1].blocks * axis[2].blocks;
-  }
+  int64_t channels;    // of a strip
+  int64_t strip_size;  // elements
+  int64_t pixels;      // outputs in a block, at most
+  int64_t count() const { return image_blocks * axis[0].blocks * axis[1].blocks * axis[2].blocks; }
 };
 
 // A stretch of the reduction that is contiguous in the source: a tap's channels, or several taps'.
@@ -86,8 +84,8 @@ struct WeightGradCall {
   Strides ys;
   void* dw;
   Strides ws;
-  Extent kernel;  // all taps: those that blocks leave out have a zero gradient
-  void* db;                     // or null
+  Extent kernel;                 // all taps: those that blocks leave out have a zero gradient
+  void* db;                      // or null
   const int64_t* packed_taps;    // offsets of taps in a strip
   const int64_t* in_place_taps;  // offsets of taps in x, or null where it cannot be read as it is
   // [split][group][filter block][channel block][sums_size]; one is [vectors][tap, channel][lane],
@@ -101,8 +99,8 @@ struct WeightGradScratch {
   int64_t *source, *dy_source, *row;
 };
 
-// Depthwise: channel c gathers from channels c * in_parts + i of x for channels c * out_parts + j of
-// y. One of the two is the multiplier, the other 1.
+// Depthwise: channel c gathers from channels c * in_parts + i of x for channels c * out_parts + j
+// of y. One of the two is the multiplier, the other 1.
 struct DepthwiseCall {
   Blocks blocks;  // channels: channel_block, rounded up to whole vectors
   int64_t channels, channel_block, channel_blocks, in_parts, out_parts;
@@ -153,9 +151,8 @@ struct ConvKernels {
   ConvTypeKernels type[4];  // by DataType
 };
 
-constexpr int64_t kPanel = 192;      // pixels whose sums stay in the first cache
-constexpr int64_t kMaxTile = 16;     // pixels of the tallest tile, at most
+constexpr int64_t kPanel = 192;       // pixels whose sums stay in the first cache
 constexpr int64_t kChunkTerms = 256;  // terms of a chunk
-constexpr int64_t kPixelChunk = 256; // pixels of a weight gradient added up in registers
+constexpr int64_t kPixelChunk = 256;  // pixels of a weight gradient added up in registers
 
 }  // namespace cnnkern::cpu

@@ -7,10 +7,10 @@
 template <class A, int kBlock, std::size_t... I>
 CNNKERN_INLINE void swap_blocks(Vec<A>& a, Vec<A>& b, std::index_sequence<I...>) {
   constexpr int n = lanes<A>;
-  const Vec<A> lower = __builtin_shufflevector(
-      a, b, (int(I) & kBlock ? n + int(I) - kBlock : int(I))...);
-  const Vec<A> upper = __builtin_shufflevector(
-      a, b, (int(I) & kBlock ? n + int(I) : int(I) + kBlock)...);
+  const Vec<A> lower =
+      __builtin_shufflevector(a, b, (int(I) & kBlock ? n + int(I) - kBlock : int(I))...);
+  const Vec<A> upper =
+      __builtin_shufflevector(a, b, (int(I) & kBlock ? n + int(I) : int(I) + kBlock)...);
   a = lower;
   b = upper;
 }
@@ -143,15 +143,16 @@ CNNKERN_INLINE int64_t source_origin(const Blocks& b, const Block& block, const 
   return offset;
 }
 
-// How packing walks an axis: positions start + u * outer + v * inner at u * outer_pitch + v * pitch.
+// How packing walks an axis: positions start + u * outer + v * inner at u * outer_pitch + v *
+// pitch.
 struct Walk {
   int64_t start, outer_count, outer, outer_pitch, count, inner, pitch;
 };
 CNNKERN_INLINE Walk walk_of(const BlockAxis& axis, int64_t at, int64_t size) {
   const int64_t start = at * axis.stride + axis.base;
   if (axis.dense)
-    return {start, 1, 0, 0, (size - 1) * axis.stride + (axis.taps - 1) * axis.step + 1, 1,
-            axis.pitch};
+    return {start, 1,         0, 0, (size - 1) * axis.stride + (axis.taps - 1) * axis.step + 1,
+            1,     axis.pitch};
   return {start, axis.taps, axis.step, axis.tap_pitch, size, axis.stride, axis.out_pitch};
 }
 

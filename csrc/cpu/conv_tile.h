@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The register tiles that do all arithmetic of a convolution: some broadcast values times vectors
-// of filters. Twelve to 24 sums at once hide the latency of an FMA and leave registers for operands.
+// of filters. Twelve to 24 sums at once hide the latency of an FMA and leave registers for
+// operands.
 
 // Values broadcast by the tile that is this many vectors wide.
 constexpr int tile_height(int vectors) {
@@ -9,8 +10,8 @@ constexpr int tile_height(int vectors) {
 }
 constexpr int kMaxVectors = kRegisters == 32 ? 4 : 2;
 
-// A row of a tile starts here. The empty statement keeps the compiler from computing all starts of a
-// tile in vectors, which it then takes apart again, slowly.
+// A row of a tile starts here. The empty statement keeps the compiler from computing all starts of
+// a tile in vectors, which it then takes apart again, slowly.
 template <class A>
 CNNKERN_INLINE const A* row_start(const A* x, int64_t offset) {
   x += offset;

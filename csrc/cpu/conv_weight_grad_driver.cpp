@@ -14,7 +14,9 @@ namespace {
 struct TaskScratch {
   int64_t strip, dy, pixels, rows;
   TaskScratch(const Blocks& b, const WeightGradCut& cut, int64_t taps)
-      : strip(b.strip_size), dy(b.pixels * cut.filter_block), pixels(b.pixels),
+      : strip(b.strip_size),
+        dy(b.pixels * cut.filter_block),
+        pixels(b.pixels),
         rows(taps * cut.channel_block) {}
   int64_t bytes(int64_t element) const {
     return Scratch::size_of<char>(strip * element) + Scratch::size_of<char>(dy * element) +
@@ -52,8 +54,9 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
   merge_axes(axes, call.xs, call.ys);
   call.blocks = weight_grad_blocks(g, axes, algorithm, g.n, cut.channel_block, cut.filter_block);
 
-  Scratch scratch(Scratch::call, 2 * Scratch::size_of<int64_t>(taps) +
-                                     Scratch::size_of<char>(call.tasks() * cut.sums_size * element));
+  Scratch scratch(Scratch::call,
+                  2 * Scratch::size_of<int64_t>(taps) +
+                      Scratch::size_of<char>(call.tasks() * cut.sums_size * element));
   call.sums = scratch.take<char>(call.tasks() * cut.sums_size * element);
   int64_t* const packed_taps = scratch.take<int64_t>(taps);
   const auto& b = call.blocks.axis;
@@ -83,17 +86,25 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
             [&](int64_t begin, int64_t end) { k.weight_grad_store(call, begin, end); });
 }
 
-int64_t dense_weight_grad_workspace(const ConvProblem& g, Algorithm algorithm, int64_t threads) {
-  const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
-  const int64_t element = compute_size(g.dtype);
-  const Axes axes = forward_axes(g);
+int64_t dense_weight_grad_workspace(const ConvProblem& problem, Algorithm algorithm,
+                                    int64_t threads) {
+  const ConvTypeKernels& k = kernels().conv->type[int(problem.dtype)];
+  const int64_t element = compute_size(problem.dtype);
+  const Axes axes = forward_axes(problem);
   const int64_t taps = taps_of(axes);
-  const WeightGradCut cut = cut_weight_grad(g, axes, algorithm, k.lanes, k.vectors);
-  const Blocks blocks = weight_grad_blocks(g, axes, algorithm, int64_t(1) << 20,
-                                           cut.channel_block, cut.filter_block);
-  return g.groups * cut.filter_blocks * cut.channel_blocks * cut.splits * cut.sums_size * element +
-         threads * TaskScratch(blocks, cut, taps).bytes(element) +
-         2 * Scratch::size_of<int64_t>(taps) + Scratch::kAlignment;
+  int64_t most = 0;
+  // One image makes the smallest tasks, very many the largest and most.
+  for (const int64_t images : {int64_t(1), int64_t(1) << 20}) {
+    ConvProblem g = problem;
+    g.n = images;
+    const WeightGradCut cut = cut_weight_grad(g, axes, algorithm, k.lanes, k.vectors);
+    const Blocks blocks =
+        weight_grad_blocks(g, axes, algorithm, images, cut.channel_block, cut.filter_block);
+    const int64_t tasks = g.groups * cut.filter_blocks * cut.channel_blocks * cut.splits;
+    most = std::max(most, tasks * cut.sums_size * element +
+                              threads * TaskScratch(blocks, cut, taps).bytes(element));
+  }
+  return most + 2 * Scratch::size_of<int64_t>(taps) + Scratch::kAlignment;
 }
 
 }  // namespace cnnkern::cpu

@@ -126,8 +126,7 @@ inline void weight_grad_store(const WeightGradCall& g, int64_t begin, int64_t en
   const int64_t share = g.tasks() / g.splits * g.sums_size;
   // Filters that lie as in a contiguous tensor, every tap computed: channels and taps are one row.
   const bool dense = taps == kernel[0] * kernel[1] * kernel[2] &&
-                     (g.ws[4] == 1 || kernel[2] == 1) &&
-                     (g.ws[3] == kernel[2] || kernel[1] == 1) &&
+                     (g.ws[4] == 1 || kernel[2] == 1) && (g.ws[3] == kernel[2] || kernel[1] == 1) &&
                      (g.ws[2] == kernel[1] * kernel[2] || kernel[0] == 1) && g.ws[1] == taps;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t cb = task % g.channel_blocks, kb = task / g.channel_blocks % g.filter_blocks;
@@ -171,9 +170,8 @@ inline void weight_grad_store(const WeightGradCall& g, int64_t begin, int64_t en
                                             (computed ? channels * pitch : 0);
             T* const out = to + d * g.ws[2] + h * g.ws[3] + w * g.ws[4];
             if (g.ws[1] == 1) {
-              store_filters(out, g.ws[0], width, channels, [&](int64_t c) {
-                return computed ? load(tap + c * pitch) : Vec<A>{};
-              });
+              store_filters(out, g.ws[0], width, channels,
+                            [&](int64_t c) { return computed ? load(tap + c * pitch) : Vec<A>{}; });
               continue;
             }
             for (int64_t c = 0; c < channels; ++c)

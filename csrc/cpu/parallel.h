@@ -11,8 +11,8 @@ namespace cnnkern::cpu {
 using Body = std::function<void(int64_t begin, int64_t end)>;
 using ParallelFor = std::function<void(int64_t tasks, const Body& body)>;
 
-// A tensor of five axes: n, c, depth, height, width (a weight: k, c / groups, depth, height, width);
-// strides in elements, of any value for convolution.
+// A tensor of five axes: n, c, depth, height, width (a weight: k, c / groups, depth, height,
+// width); strides in elements, of any value for convolution.
 struct View {
   void* data;
   std::array<int64_t, 5> stride;

@@ -183,8 +183,7 @@ CNNKERN_INLINE void store_first(T* p, Vec<Compute<T>> v, int64_t n) {
   }
 #else
 #if defined(CNNKERN_AVX2)
-  if constexpr (std::is_same_v<T, float>)
-    return _mm256_maskstore_ps(p, first_mask32(n), (__m256)v);
+  if constexpr (std::is_same_v<T, float>) return _mm256_maskstore_ps(p, first_mask32(n), (__m256)v);
   if constexpr (std::is_same_v<T, double>)
     return _mm256_maskstore_pd(p, first_mask64(n), (__m256d)v);
 #endif

@@ -51,15 +51,22 @@ void encode(double value, DataType type, unsigned char* out) {
     const double magnitude = std::fabs(value);
     const int exponent = value == 0 ? -15 : std::max(std::ilogb(value), -15);
     uint16_t code;
-    if (std::isnan(value)) code = 0x7e00;
-    else if (magnitude >= 65536) code = 0x7c00;
-    else if (exponent < -14) code = uint16_t(std::ldexp(magnitude, 24));
-    else code = uint16_t(((exponent + 15) << 10) + int(std::ldexp(magnitude, 10 - exponent)) - 1024);
+    if (std::isnan(value))
+      code = 0x7e00;
+    else if (magnitude >= 65536)
+      code = 0x7c00;
+    else if (exponent < -14)
+      code = uint16_t(std::ldexp(magnitude, 24));
+    else
+      code = uint16_t(((exponent + 15) << 10) + int(std::ldexp(magnitude, 10 - exponent)) - 1024);
     narrow = uint16_t(code | (std::signbit(value) ? 0x8000 : 0));
   }
-  if (type == DataType::float64) std::memcpy(out, &value, 8);
-  else if (type == DataType::float32) std::memcpy(out, &single, 4);
-  else std::memcpy(out, &narrow, 2);
+  if (type == DataType::float64)
+    std::memcpy(out, &value, 8);
+  else if (type == DataType::float32)
+    std::memcpy(out, &single, 4);
+  else
+    std::memcpy(out, &narrow, 2);
 }
 
 double decode(DataType type, const unsigned char* in) {
@@ -203,8 +210,8 @@ ConvProblem random_problem() {
         g.stride[2] = g.stride[1];
         g.dilation[2] = g.dilation[1];
       }
-      const int64_t room = g.input[a] + g.pad_before[a] + g.pad_after[a] -
-                           g.dilation[a] * (g.kernel[a] - 1) - 1;
+      const int64_t room =
+          g.input[a] + g.pad_before[a] + g.pad_after[a] - g.dilation[a] * (g.kernel[a] - 1) - 1;
       valid = valid && room >= 0;
       g.output[a] = room / g.stride[a] + 1;
       work *= double(g.kernel[a] * g.output[a]);
@@ -245,10 +252,11 @@ struct Checker {
     bool good = true;
     out.each([&](const Sizes& i) {
       const double want = reference.sum[reference.at(i)], got = out.get(i);
-      const double slack = integers ? 0
-                                    : facts.roundoff * std::fabs(want) * 1.01 +
-                                          facts.sum_roundoff * 24 * reference.magnitude[reference.at(i)] +
-                                          (g.dtype == DataType::float16 ? 0x1p-24 : 0);
+      const double slack =
+          integers ? 0
+                   : facts.roundoff * std::fabs(want) * 1.01 +
+                         facts.sum_roundoff * 24 * reference.magnitude[reference.at(i)] +
+                         (g.dtype == DataType::float16 ? 0x1p-24 : 0);
       const double exact = integers ? rounded(want, g.dtype) : want;
       if (good && !(std::fabs(got - exact) <= slack)) {
         std::printf("at %d,%d,%d,%d,%d expected %.9g got %.9g\n", int(i[0]), int(i[1]), int(i[2]),
@@ -324,8 +332,8 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
     with_bias(r, bias);
     const Checker c{g, std::string(name) + " input gradient", integers};
     const bool same = run_both(dx, none, [&](const cpu::ParallelFor& parallel) {
-      cpu::conv_input_grad(g, algorithm, dy.view(), w.view(),
-                           g.bias ? bias.view().data : nullptr, dx.view(), parallel);
+      cpu::conv_input_grad(g, algorithm, dy.view(), w.view(), g.bias ? bias.view().data : nullptr,
+                           dx.view(), parallel);
     });
     good = (same || c.fail("tasks change bits")) && c.matches(dx, r) && good;
   }
