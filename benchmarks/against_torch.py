@@ -140,13 +140,13 @@ def compare(pair: Pair, seconds: float) -> dict[str, float]:
     times = [(clock(ours, calls), clock(theirs, calls)) for _ in range(rounds)]
     ratios = sorted(t / o for o, t in times)
     return {
-        "ours_us": statistics.median(o for o, _ in times) * 1e6,
-        "torch_us": statistics.median(t for _, t in times) * 1e6,
-        "ratio": statistics.median(ratios),
-        "ratio_20": ratios[int(0.2 * (rounds - 1))],
-        "ratio_80": ratios[math.ceil(0.8 * (rounds - 1))],
+        "ours_us": round(statistics.median(o for o, _ in times) * 1e6, 2),
+        "torch_us": round(statistics.median(t for _, t in times) * 1e6, 2),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_20": round(ratios[int(0.2 * (rounds - 1))], 3),
+        "ratio_80": round(ratios[math.ceil(0.8 * (rounds - 1))], 3),
         "rounds": rounds,
-        "difference": difference,
+        "difference": float(f"{difference:.2g}"),
     }
 
 
@@ -212,7 +212,8 @@ def main(arguments: list[str] | None = None) -> int:
         mean = geometric_mean([r["ratio"] for r in group])
         print(f"{' '.join(key):45s} {mean:6.2f}   {least['ratio']:.2f} ({least['name']})")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        options.json.write_text(f'{{"machine": {json.dumps(machine())},\n"rows": [\n{lines}\n]}}\n')
     return 0
 
 
