@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
+from .._C import fast_conv_input_grad
 from ._arguments import (
     AXES,
     DTYPES,
@@ -76,18 +78,21 @@ def conv_transpose(
                 f"dilation {tuple(dilations)}"
             )
     plain = not any(beyond)
-    y: Tensor = _CONV_INPUT_GRAD(
+    arguments = (
         input,
         weight,
         bias if plain else None,
-        size,
+        tuple(size),
         strides,
-        pads,
+        tuple(pads),
         dilations,
         groups,
         relu and plain,
         algorithm,
     )
+    y: Tensor = NotImplemented if is_compiling() else fast_conv_input_grad(rank, *arguments)
+    if y is NotImplemented:
+        y = _CONV_INPUT_GRAD(*arguments)
     if not plain:
         y = torch.nn.functional.pad(y, [v for b in reversed(beyond) for v in (0, b)])
         y = y if bias is None else y + bias.reshape(-1, *[1] * rank)

@@ -145,6 +145,13 @@ void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
   }
 }
 
+// Where windows do not overlap, comparing takes one step an element of dx.
+CNNKERN_INLINE bool windows_overlap(const PoolShape& g) {
+  for (const PoolAxis& a : g.axis)
+    if ((a.kernel - 1) * a.dilation >= a.stride) return true;
+  return false;
+}
+
 template <class T, class I>
 void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void* dx,
                    PoolScratch& scratch, int64_t begin, int64_t end) {
@@ -152,9 +159,10 @@ void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void*
   const I* const which = static_cast<const I*>(argmax);
   T* const to = static_cast<T*>(dx);
   const Band band(g, sizeof(Compute<T>));
-  if (band.size != 0)
+  const bool vectors = channels_fill_vectors<Compute<T>>(g);
+  if (band.size != 0 && (windows_overlap(g) || !vectors))
     max_grad_scatter<T, I>(g, band, from, which, to, scratch, begin, end);
-  else if (channels_fill_vectors<Compute<T>>(g))
+  else if (vectors)
     max_grad_channels<T, I>(g, from, which, to, scratch, begin, end);
   else
     max_grad_lines<T, I>(g, from, which, to, scratch, begin, end);

@@ -16,7 +16,7 @@ inline const char* input_axes(int64_t rank) {
   return rank == 1 ? "(N, C, L)" : rank == 2 ? "(N, C, H, W)" : "(N, C, D, H, W)";
 }
 inline const char* weight_axes(int64_t rank) {
-  return rank == 1   ? "(K, C/groups, S)"
+  return rank == 1   ? "(K, C/groups, R)"
          : rank == 2 ? "(K, C/groups, R, S)"
                      : "(K, C/groups, T, R, S)";
 }

@@ -85,14 +85,41 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
       !read_integers(args[6], rank, 1, dilation))
     return not_plain();
   const bool relu = args[8] != Py_None;
-  if (relu &&
-      (!PyUnicode_CheckExact(args[8]) || PyUnicode_CompareWithASCIIString(args[8], "relu") != 0))
-    return not_plain();
+  if (relu && !is_text(args[8], "relu")) return not_plain();
   const ops::OptionalTensor optional_bias = bias ? ops::OptionalTensor(*bias) : std::nullopt;
   const at::Tensor y = [&] {
     const WithoutLock unlocked;
     return ops::call_conv(*input, *weight, optional_bias, relu,
                           {stride, padding, dilation, groups, "auto"});
+  }();
+  return THPVariable_Wrap(y);
+  END_HANDLE_TH_ERRORS
+}
+
+// (rank, grad_output, weight, bias, input_size, stride, padding, dilation, groups, relu,
+// algorithm); the lists as the operator takes them, in tuples
+PyObject* conv_input_grad(PyObject*, PyObject* const* args, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  int64_t rank, groups;
+  if (count != 11 || at::impl::torch_function_mode_enabled() || !read_int(args[0], rank) ||
+      rank < 1 || rank > kMaxRank || !read_int(args[8], groups) || !PyBool_Check(args[9]) ||
+      !is_text(args[10], "auto"))
+    return not_plain();
+  const at::Tensor* const grad_output = read_tensor(args[1]);
+  const at::Tensor* const weight = read_tensor(args[2]);
+  const bool with_bias = args[3] != Py_None;
+  const at::Tensor* const bias = with_bias ? read_tensor(args[3]) : nullptr;
+  if (!grad_output || !weight || (with_bias && !bias) || !is_float_cpu(*grad_output))
+    return not_plain();
+  Integers size, stride, padding, dilation;
+  if (!read_integers(args[4], rank + 2, 1, size) || !read_integers(args[5], rank, 1, stride) ||
+      !read_integers(args[6], 2 * rank, 1, padding) || !read_integers(args[7], rank, 1, dilation))
+    return not_plain();
+  const ops::OptionalTensor optional_bias = bias ? ops::OptionalTensor(*bias) : std::nullopt;
+  const at::Tensor y = [&] {
+    const WithoutLock unlocked;
+    return ops::call_conv_input_grad(*grad_output, *weight, optional_bias, size, args[9] == Py_True,
+                                     {stride, padding, dilation, groups, "auto"});
   }();
   return THPVariable_Wrap(y);
   END_HANDLE_TH_ERRORS
@@ -153,6 +180,7 @@ PyMethodDef method(const char* name,
 }  // namespace
 
 PyMethodDef fast_calls[] = {method("fast_conv", conv),
+                            method("fast_conv_input_grad", conv_input_grad),
                             method("fast_max_pool", max_pool),
                             method("fast_avg_pool", avg_pool),
                             {nullptr, nullptr, 0, nullptr}};
