@@ -7,9 +7,9 @@ change its backward. They differentiate to any order, run under torch.func (grad
 and torch.compile, and compute and save only what a wanted gradient needs.
 
 A small call that records a gradient took 104 us, the functional's 5 (1x1x4x4, one core of an AMD
-EPYC (Zen 3), torch 2.13.0, 2026-11-21): arguments are checked in Python, and ``setup_context``, which
-torch.func asks for, makes torch bind them there once more. Forward-mode derivatives (torch.func.jvp)
-are the functional's alone: a Function that had one could not be compiled.
+EPYC (Zen 3), torch 2.13.0, 2026-11-21): arguments are checked in Python, and ``setup_context``,
+which torch.func asks for, makes torch bind them there once more. Forward-mode derivatives
+(torch.func.jvp) are the functional's alone: a Function that had one could not be compiled.
 
 Tensors are batched, the weight's or the kernel's axes tell the rank. Arguments go by position and
 have the meaning and the defaults that they have in cnnkern.functional.
