@@ -23,9 +23,15 @@ BATTERY = [
     "test_pool_values.py",
 ]
 
-# Without FMA products round too, and torch, which has it, sets a bound that a sum of a dozen terms
-# can miss by a tenth. Such sums are tested for exactness there; the rule holds for long ones.
-UNFUSED = {"baseline": ("-k", "not test_function_and_its_gradients_are_accurate")}
+# Without FMA products round too, and torch, which has it, sets a bound that these two short sums
+# miss by a tenth. Everything else keeps the rule there; that they miss it, each run reports.
+ACCURATE = "tests/test_conv_accuracy.py::test_function_and_its_gradients_are_accurate"
+BEYOND_THE_RULE = {
+    "baseline": (
+        f"{ACCURATE}[conv1d 2x3x12 4x3x3 padding=4:0 dilation=2]",
+        f"{ACCURATE}[conv2d 1x5x9x9 5x1x7x7 padding=3]",
+    )
+}
 
 
 def _run(isa: str, *command: str, timeout: int = 280) -> subprocess.CompletedProcess[str]:
@@ -60,9 +66,22 @@ def test_battery_passes(isa):
     if isa == _C.info()["isa"]:
         pytest.skip(f"{isa} is what the whole suite runs on here")
     files = [str(TESTS / name) for name in BATTERY]
-    done = _run(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, *UNFUSED.get(isa, ()))
+    known = [f"--deselect={test}" for test in BEYOND_THE_RULE.get(isa, ())]
+    done = _run(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, *known)
     assert done.returncode == 0, done.stdout[-3000:]
     assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("isa", "test"), [(isa, test) for isa, tests in BEYOND_THE_RULE.items() for test in tests]
+)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="beyond the error rule without FMA")
+def test_known_to_miss_the_rule(isa, test):
+    done = _run(isa, "-m", "pytest", "-q", "-p", "no:cacheprovider", test)
+    judged = "1 passed" in done.stdout or "(allowed " in done.stdout
+    if done.returncode not in (0, 1) or not judged:
+        raise RuntimeError(f"neither passed nor missed the rule: {done.stdout[-2000:]}")
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -61,14 +61,13 @@ inline const cpu::ParallelFor& parallel_for() {
   return run;
 }
 
-// Runs a driver; too little memory for its workspace becomes an error that says what helps.
+// Runs a driver; too little memory for its workspace becomes torch's own kind of error.
 template <class F>
 void run(const char* op, const F& driver) {
   try {
     driver();
   } catch (const std::bad_alloc&) {
-    TORCH_CHECK_WITH(OutOfMemoryError, false, op, ": not enough memory for the workspace; ",
-                     "cnnkern.explain names its size, and algorithm=\"direct\" needs the least");
+    TORCH_CHECK_WITH(OutOfMemoryError, false, op, ": not enough memory for the workspace");
   }
 }
 
