@@ -10,7 +10,7 @@ namespace {
 // Positions of taps, those in the padding too. Checked problems leave these sums within int64.
 template <class Problem>
 bool coordinates_fit(const Problem& g) {
-  for (size_t i = 0; i < 3; ++i) {
+  for (int i = 0; i < 3; ++i) {
     const int64_t reach = g.dilation[i] * (g.kernel[i] - 1) + g.stride[i];
     if (!fits_int32({g.pad_before[i] + g.input[i] + g.pad_after[i] + reach})) return false;
   }
