@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The emulator for Python: while it is enabled, torch's CPU tensors go through the operators' CUDA
+// half, down to the launchers, and the kernels run here. The rest of the package (functional,
+// modules, autograd, plans) notices nothing.
+#include <pybind11/pybind11.h>
+#include <torch/library.h>
+
+#include <memory>
+
+#include "../cuda/wide.h"
+#include "../ops/cuda_operators.h"
+#include "simt.h"
+
+namespace py = pybind11;
+
+namespace {
+
+// While it lives these kernels stand before the CPU's; then the dispatcher takes those again.
+std::unique_ptr<torch::Library> library;
+
+void enable() {
+  if (library) return;
+  library = std::make_unique<torch::Library>(torch::Library::IMPL, "cnnkern",
+                                             c10::DispatchKey::CPU, __FILE__, __LINE__);
+  cnnkern::ops::register_cuda_conv(*library);
+  cnnkern::ops::register_cuda_pool(*library);
+}
+
+py::dict stats() {
+  const simt::Stats& s = simt::stats();
+  py::dict counts;
+  counts["launches"] = s.launches;
+  counts["threads"] = s.threads;
+  counts["multiply_adds"] = s.multiply_adds;
+  counts["bytes_loaded"] = s.bytes_loaded;
+  counts["bytes_stored"] = s.bytes_stored;
+  counts["sectors_loaded"] = s.sectors_loaded;
+  counts["sectors_stored"] = s.sectors_stored;
+  counts["widest_load"] = s.widest_load;
+  counts["widest_store"] = s.widest_store;
+  return counts;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  m.doc() = "Runs cnnkern's CUDA kernels on CPU tensors.";
+  m.def("enable", &enable);
+  m.def("disable", [] { library.reset(); });
+  m.def("is_checked", &simt::is_checked, "Whether accesses are checked, or only results");
+  m.def("stats", &stats, "Counted since the last reset");
+  m.def("reset_stats", [] { simt::stats() = simt::Stats(); });
+  m.def("set_seed", [](uint64_t seed) { simt::options().seed = seed; });
+  m.def("set_workers", [](int workers) { simt::options().workers = workers; });
+  m.def("count_sectors", [](bool counts) { simt::options().count_sectors = counts; });
+  m.def("always_wide", [](bool wide) { cnnkern::cuda::always_wide() = wide; },
+        "Whether offsets are int64 on tensors of every size");
+}
