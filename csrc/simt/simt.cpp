@@ -73,7 +73,7 @@ struct Block {
   std::vector<uint32_t> base;
   unsigned char* arena = nullptr;
   unsigned char* smem = nullptr;
-  size_t smem_bytes = 0;
+  size_t smem_bytes = 0, call_bytes = 0;
   void (*body)(const void*) = nullptr;
   const void* call = nullptr;
   void* scheduler = nullptr;
@@ -292,6 +292,7 @@ void access(const void* ptr, size_t n, bool write, void* pc) {
            std::to_string(b->smem_bytes) + " bytes", at(pc));
     return shared_access(*b, off, n, write, pc);
   }
+  if (p >= b->call && p < static_cast<const char*>(b->call) + b->call_bytes) return;
   const Range* near = nullptr;
   for (const Range& r : ranges) {
     if (p + n <= r.lo || p >= r.hi) {
@@ -735,7 +736,7 @@ void wgmma_wait(unsigned pending) {
   if (!b.shadow.empty()) row(b, t)[b.n + kMbarriers + t.tid / 128] = groups;
 }
 
-void run_grid(dim3 grid, dim3 dim, size_t smem, void (*body)(const void*), const void* call) {
+void run_grid(dim3 grid, dim3 dim, size_t smem, void (*body)(const void*), const void* call, size_t call_bytes) {
   const Options opt = options();
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
   if (smem > 227 * 1024 || dim.x * dim.y * dim.z > 1024 || !blocks) throw Error("invalid launch configuration");
@@ -757,7 +758,7 @@ void run_grid(dim3 grid, dim3 dim, size_t smem, void (*body)(const void*), const
     b.n = dim.x * dim.y * dim.z;
     b.threads.resize(b.n);
     for (size_t t = b.stacks.size(); t < b.n; ++t) b.stacks.push_back(map_stack(opt.stack));
-    b.grid = grid; b.dim = dim; b.smem_bytes = smem; b.body = body; b.call = call;
+    b.grid = grid; b.dim = dim; b.smem_bytes = smem; b.body = body; b.call = call; b.call_bytes = call_bytes;
     b.stack_bytes = opt.stack; b.shuffle = opt.seed; b.error.clear();
     for (uint64_t i; error.empty() && (i = next++) < blocks;) {
       const uint64_t j = opt.seed ? blocks - 1 - i : i;

@@ -72,8 +72,8 @@ class Global {
 void* slot_alloc(size_t bytes, int fill = 0);
 void slot_free(void* memory, size_t bytes);
 
-void run_grid(dim3 grid, dim3 block, size_t smem_bytes, void (*body)(const void*),
-              const void* call);
+void run_grid(dim3 grid, dim3 block, size_t smem_bytes, void (*body)(const void*), const void* call,
+              size_t call_bytes);
 
 // Runs the grid to its end. Throws Error; what the kernel wrote until then stays written.
 template <class... Parameters, class... Arguments>
@@ -91,7 +91,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t smem_by
       [](const void* c) {
         std::apply(static_cast<const Call*>(c)->kernel, static_cast<const Call*>(c)->values);
       },
-      &call);
+      &call, sizeof call);
 }
 
 }  // namespace simt
