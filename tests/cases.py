@@ -332,6 +332,16 @@ def variants(
     ]
 
 
+def rotated(problems: list[str], each: int) -> list[str]:
+    """Each problem in ``each`` of its variants, all dtypes and formats taking turns."""
+    chosen = []
+    for turn, line in enumerate(problems):
+        own = variants([line])
+        # 3 and 8 have no common divisor: neighbours differ in dtype and format.
+        chosen += [own[(3 * turn + 5 * i) % len(own)] for i in range(each)]
+    return chosen
+
+
 def _words(dtype: str, format: str) -> list[str]:
     words = [f"dtype={dtype}"] if dtype != "float32" else []
     return words + ([f"format={format}"] if format != "contiguous" else [])

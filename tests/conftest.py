@@ -14,6 +14,7 @@ import numpy
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from support.backends import BACKENDS, Backend, missing, running
 
 settings.register_profile(
     "repeatable",
@@ -24,6 +25,34 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 torch.set_num_threads(2)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=BACKENDS,
+        help="where the backends' tests run; may be given again (default: wherever they can)",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        usual = [name for name in BACKENDS if name != "cuda" or missing(name) is None]
+        names = metafunc.config.getoption("backend") or usual
+        marked = [pytest.param(name, marks=getattr(pytest.mark, name)) for name in names]
+        metafunc.parametrize("backend", marked, indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """The kernels that serve torch's tensors of ``backend.device`` during the test."""
+    reason = missing(request.param)
+    if reason is not None:
+        pytest.skip(reason)
+    call = getattr(request.node, "callspec", None)
+    with running(request.param, call.params.get("problem", "") if call else "") as at_work:
+        yield at_work
 
 
 @pytest.fixture(autouse=True)

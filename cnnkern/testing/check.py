@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,7 @@ def check(
     integers: bool = False,
     strided: bool = False,
     seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> Report:
     """Run a problem on random tensors and hold the result and its gradients to the error rule.
 
@@ -55,6 +56,7 @@ def check(
         integers: draw small integers, and ask for exact results (``==``) instead.
         strided: leave gaps between the elements of every tensor.
         seed: of the random tensors.
+        device: where the function runs, and torch's own beside it; the truth is the CPU's.
 
     Returns:
         The errors by name: ``output``, ``input.grad``, ``weight.grad``, ``bias.grad``.
@@ -72,11 +74,15 @@ def check(
     call = Call.parse(problem)
     generator = torch.Generator().manual_seed(seed)
     draw = random_integers if integers else random_normal
+
+    def drawn(size: Sequence[int]) -> Tensor:
+        return call.laid_out(draw(size, call.dtype, generator)).to(device)
+
     guards = {
-        name: guarded_like(call.laid_out(draw(size, call.dtype, generator)), strided=strided)
+        name: guarded_like(drawn(size), strided=strided)
         for name, size in call.tensor_sizes.items()
     }
-    grad = call.laid_out(draw(call.output_size, call.dtype, generator))
+    grad = drawn(call.output_size)
     grad_guard = guarded_like(grad, strided=strided)
     tensors = [guard.tensor.requires_grad_(gradients) for guard in guards.values()]
 
@@ -106,9 +112,10 @@ def _compare(
     exact: bool,
 ) -> dict[str, ErrorReport]:
     try:
-        theirs: list[Tensor] | list[None] = derivatives(call, tensors, grad)
+        theirs: list[Tensor] | list[None] = _on_cpu(derivatives(call, tensors, grad))
     except NotImplementedError:  # torch lacks some pools in 16-bit types
         theirs = [None] * len(names)
+    results, tensors, grad = _on_cpu(results), _on_cpu(tensors), grad.cpu()
     expected, sums = truth(call, tensors, grad), magnitudes(call, tensors, grad)
     errors = {}
     for name, result, y64, their, sum_ in zip(names, results, expected, theirs, sums, strict=False):
@@ -117,6 +124,10 @@ def _compare(
             check_equal(result, y64, call.dtype, name=label)
         errors[name] = check_close(result, y64, their, sum_, call.dtype, name=label)
     return errors
+
+
+def _on_cpu(tensors: list[Tensor]) -> list[Tensor]:
+    return [t.cpu() for t in tensors]
 
 
 def _own(op: str) -> Callable[..., Tensor]:

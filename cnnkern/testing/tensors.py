@@ -68,7 +68,8 @@ def guarded_like(tensor: Tensor, *, strided: bool = False) -> Guarded:
         math.prod(room[i + 1 :]) * (step if i == len(room) - 1 else 1) for i in range(len(room))
     ]
     start = _GUARD + margin * sum(strides)
-    buffer = torch.full((2 * _GUARD + math.prod(room),), math.nan, dtype=tensor.dtype)
+    count = 2 * _GUARD + math.prod(room)
+    buffer = torch.full((count,), math.nan, dtype=tensor.dtype, device=tensor.device)
     stride_of = dict(zip(order, strides, strict=True))
     view = buffer.as_strided(tensor.shape, [stride_of[a] for a in range(tensor.dim())], start)
     view.copy_(tensor.detach())

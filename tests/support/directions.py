@@ -29,24 +29,24 @@ class Operands:
         return [t for t in (self.input, self.weight, self.bias) if t is not None]
 
 
-def draw(call: Call, random, *, seed: int = 0) -> Operands:
+def draw(call: Call, random, *, seed: int = 0, device: str = "cpu") -> Operands:
     """Operands in the problem's format, at addresses that no vector is aligned to."""
     generator = torch.Generator().manual_seed(seed)
 
     def one(size):
-        return guarded_like(call.laid_out(random(size, call.dtype, generator))).tensor
+        return guarded_like(call.laid_out(random(size, call.dtype, generator)).to(device)).tensor
 
     bias = one(call.bias_size) if call.bias else None
     return Operands(one(call.input_size), one(call.weight_size), bias, one(call.output_size))
 
 
-def serving(call: Call, direction: str) -> list[str]:
-    """The algorithms that do not refuse the problem."""
+def serving(call: Call, direction: str, device: str = "cpu") -> list[str]:
+    """The algorithms that do not refuse the problem on a device that plans know."""
     problem = _C.parse(call.text)
     names = []
     for name in ALGORITHMS:
         try:
-            _C.plan(problem, direction, name)
+            _C.plan(problem, direction, name, device=device)
         except RuntimeError:
             continue
         names.append(name)
