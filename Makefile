@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo test lint check-cpp mutations format clean
+.PHONY: build demo test lint check-cpp emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -64,6 +64,35 @@ $(CHECK)/%: $(CHECK)/tests/cpp/%.o $(CHECK_OBJECTS)
 
 .PRECIOUS: $(CHECK)/%.o
 -include $(shell find $(CHECK) -name '*.d' 2>/dev/null)
+
+include tools/emulator.mk
+
+# The operators' CUDA half and the kernels, on the emulator, as an extension for Python. What knows
+# neither torch nor CUDA comes from the extension's own build.
+TORCH := $(shell ls -d $(VENV)/lib/python3*/site-packages/torch 2>/dev/null)
+PYTHON_INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+SIMT_GLUE := csrc/simt/module.cpp $(wildcard csrc/ops/cuda_*.cpp)
+SIMT_GLUE_OBJECTS := $(SIMT_GLUE:%.cpp=$(SIMT)/glue/%.o)
+SIMT_SHARED_OBJECTS = $(patsubst %.cpp,build/temp.*/%.o,$(wildcard csrc/plan/*.cpp csrc/cpu/*.cpp))
+
+$(SIMT)/glue/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "emulator, operators: $<"
+	@$(CXX) -std=c++20 -O1 -g0 -fPIC -fvisibility=hidden -MMD -MP -Wall -Wno-unknown-pragmas \
+	  -DCNNKERN_EMULATED=1 -DTORCH_EXTENSION_NAME=_simt -isystem $(CUDA_INCLUDE) \
+	  -isystem $(TORCH)/include -isystem $(TORCH)/include/torch/csrc/api/include \
+	  -isystem $(PYTHON_INCLUDE) -c $< -o $@
+
+$(SIMT)/%/_simt.so: $(SIMT_GLUE_OBJECTS) | build
+	@echo "emulator, $*: $@"
+	@$(CXX) -shared $^ $(SIMT_SHARED_OBJECTS) -o $@ -fopenmp -pthread -ldl \
+	  -L$(TORCH)/lib -lc10 -ltorch -ltorch_cpu -ltorch_python -Wl,-rpath,$(abspath $(TORCH)/lib)
+
+$(SIMT)/checked/_simt.so: $(SIMT_CHECKED_OBJECTS)
+$(SIMT)/fast/_simt.so: $(SIMT_FAST_OBJECTS)
+
+emulator: build
+	@$(MAKE) --no-print-directory -j$(MAX_JOBS) $(SIMT)/checked/_simt.so
 
 # Plants faults in the kernels, one by one, and shows that the tests find each: two minutes.
 mutations: build

@@ -5,20 +5,10 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
+#include "launch_error.h"
 #include "tensors.h"
-
-namespace cnnkern::cuda {
-
-// A launch that the device or the driver refused. Nothing was written.
-struct LaunchError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-}  // namespace cnnkern::cuda
 
 #ifdef __CUDACC__
 
