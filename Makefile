@@ -9,9 +9,9 @@ export MAX_JOBS
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' 2>/dev/null)
+CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo test lint check-cpp emulator mutations format clean
+.PHONY: build demo test lint check-cpp sass emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -20,6 +20,7 @@ $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
 	@touch $@
 
 build: $(READY)
+	@$(BIN)/python tools/cuda_toolkit.py
 	@$(BIN)/python setup.py --quiet build_ext --inplace
 
 demo: build
@@ -93,6 +94,11 @@ $(SIMT)/fast/_simt.so: $(SIMT_FAST_OBJECTS)
 
 emulator: build
 	@$(MAKE) --no-print-directory -j$(MAX_JOBS) $(SIMT)/checked/_simt.so
+
+# Registers, spills and instructions of the CUDA kernels against benchmarks/sass_budget.json.
+sass:
+	@CNNKERN_CUDA=1 $(MAKE) --no-print-directory build
+	@$(BIN)/python tools/sass.py $(ARGS)
 
 # Plants faults in the kernels, one by one, and shows that the tests find each: two minutes.
 mutations: build
