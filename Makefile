@@ -47,7 +47,7 @@ CHECK := build/check
 CHECK_CXXFLAGS := -std=c++17 -O1 -g1 -ffp-contract=fast -MMD -MP \
   -Wall -Wno-psabi -Wno-unknown-pragmas -Wno-maybe-uninitialized \
   -fsanitize=address,undefined -fno-sanitize-recover=all
-CHECK_SOURCES := $(wildcard csrc/cpu/*.cpp csrc/problem/*.cpp csrc/plan/*.cpp)
+CHECK_SOURCES := $(wildcard csrc/cpu/*.cpp csrc/problem/*.cpp csrc/plan/*.cpp csrc/cuda/*.cpp)
 CHECK_OBJECTS := $(CHECK_SOURCES:%.cpp=$(CHECK)/%.o)
 CHECK_PROGRAMS := $(patsubst tests/cpp/%.cpp,$(CHECK)/%,$(wildcard tests/cpp/*.cpp))
 
@@ -72,6 +72,10 @@ include tools/emulator.mk
 # neither torch nor CUDA comes from the extension's own build.
 TORCH := $(shell ls -d $(VENV)/lib/python3*/site-packages/torch 2>/dev/null)
 PYTHON_INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+TORCH_CXXFLAGS = -std=c++20 -O1 -g0 -fPIC -fvisibility=hidden -MMD -MP -Wall -Wno-unknown-pragmas \
+  -isystem $(TORCH)/include -isystem $(TORCH)/include/torch/csrc/api/include \
+  -isystem $(PYTHON_INCLUDE)
+TORCH_LIBRARIES = -L$(TORCH)/lib -lc10 -ltorch -ltorch_cpu -ltorch_python
 SIMT_GLUE := csrc/simt/module.cpp $(wildcard csrc/ops/cuda_*.cpp)
 SIMT_GLUE_OBJECTS := $(SIMT_GLUE:%.cpp=$(SIMT)/glue/%.o)
 SIMT_SHARED_OBJECTS = $(patsubst %.cpp,build/temp.*/%.o,$(wildcard csrc/plan/*.cpp csrc/cpu/*.cpp))
@@ -79,21 +83,25 @@ SIMT_SHARED_OBJECTS = $(patsubst %.cpp,build/temp.*/%.o,$(wildcard csrc/plan/*.c
 $(SIMT)/glue/%.o: %.cpp Makefile
 	@mkdir -p $(@D)
 	@echo "emulator, operators: $<"
-	@$(CXX) -std=c++20 -O1 -g0 -fPIC -fvisibility=hidden -MMD -MP -Wall -Wno-unknown-pragmas \
-	  -DCNNKERN_EMULATED=1 -DTORCH_EXTENSION_NAME=_simt -isystem $(CUDA_INCLUDE) \
-	  -isystem $(TORCH)/include -isystem $(TORCH)/include/torch/csrc/api/include \
-	  -isystem $(PYTHON_INCLUDE) -c $< -o $@
+	@$(CXX) $(TORCH_CXXFLAGS) -DCNNKERN_EMULATED=1 -DTORCH_EXTENSION_NAME=_simt \
+	  -isystem $(CUDA_INCLUDE) -c $< -o $@
 
 $(SIMT)/%/_simt.so: $(SIMT_GLUE_OBJECTS) | build
 	@echo "emulator, $*: $@"
-	@$(CXX) -shared $^ $(SIMT_SHARED_OBJECTS) -o $@ -fopenmp -pthread -ldl \
-	  -L$(TORCH)/lib -lc10 -ltorch -ltorch_cpu -ltorch_python -Wl,-rpath,$(abspath $(TORCH)/lib)
+	@$(CXX) -shared $^ $(SIMT_SHARED_OBJECTS) -o $@ -fopenmp -pthread -ldl $(TORCH_LIBRARIES)
 
 $(SIMT)/checked/_simt.so: $(SIMT_CHECKED_OBJECTS)
 $(SIMT)/fast/_simt.so: $(SIMT_FAST_OBJECTS)
 
 emulator: build
 	@$(MAKE) --no-print-directory -j$(MAX_JOBS) $(SIMT)/checked/_simt.so
+
+FAKE_CUDA := build/fake_cuda/fake_cuda.so
+
+$(FAKE_CUDA): tests/fake_cuda/fake_cuda.cpp Makefile | $(READY)
+	@mkdir -p $(@D)
+	@echo "fake CUDA backend: $<"
+	@$(CXX) $(TORCH_CXXFLAGS) -shared -DTORCH_EXTENSION_NAME=fake_cuda $< -o $@ $(TORCH_LIBRARIES)
 
 # Registers, spills and instructions of the CUDA kernels against benchmarks/sass_budget.json.
 sass:

@@ -14,15 +14,41 @@ ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 PACKAGE = ROOT / "cnnkern"
 
+# What csrc/cuda shows to C++ that knows no CUDA.
+HOST_SIDE = (
+    "conv_depthwise",
+    "conv_direct",
+    "conv_im2col",
+    "conv_im2col_blocks",
+    "launch_error",
+    "pool",
+    "sizes",
+    "tensors",
+    "wide",
+)
+
 # A folder of csrc: the folders, or single files of them, that it may include.
 MAY_INCLUDE = {
     "problem": {"problem"},
     "cpu": {"problem", "cpu"},
-    "plan": {"problem", "plan", "cpu/isa.h", "cpu/conv.h", "cpu/conv_blocking.h"},
-    "ops": {"problem", "plan", "ops", "cpu/parallel.h", "cpu/conv.h", "cpu/pool.h"},
+    "plan": {
+        "problem",
+        "plan",
+        "cpu/isa.h",
+        "cpu/conv.h",
+        "cpu/conv_blocking.h",
+        "cuda/conv_direct.h",
+        "cuda/conv_depthwise.h",
+        "cuda/conv_im2col_blocks.h",
+    },
+    "ops": {"problem", "plan", "ops", "cpu/parallel.h", "cpu/conv.h", "cpu/pool.h"}
+    | {f"cuda/{name}.h" for name in HOST_SIDE}
+    | {"simt/simt.h"},  # the tensors of an emulated device
     "python": {"problem", "plan", "ops", "python", "cpu/isa.h"},
+    "cuda": {"problem", "cuda", "simt"},  # simt in place of nvcc
+    "simt": {"simt", "cuda/wide.h", "ops/cuda_operators.h", "ops/cuda_workspace.h"},
 }
-WITHOUT_TORCH = {"problem", "cpu", "plan"}
+WITHOUT_TORCH = {"problem", "cpu", "plan", "cuda"}
 OF_TORCH = re.compile(r"(torch|ATen|c10|pybind11|caffe2)/|Python\.h")
 
 # A module of the package may import those of its own layer and of lower ones.
@@ -72,8 +98,12 @@ def test_every_folder_of_csrc_has_its_arrows() -> None:
 
 def test_pybind11_is_in_one_file_and_the_slow_header_in_none() -> None:
     names = {path.name: [name for name, _ in includes(path)] for path in sources(CSRC)}
-    users = {file for file, of in names.items() if any(name.startswith("pybind11/") for name in of)}
-    assert users == {"module.cpp"}
+    users = {
+        path.relative_to(CSRC).as_posix()
+        for path in sources(CSRC)
+        if any(name.startswith("pybind11/") for name, _ in includes(path))
+    }
+    assert users == {"python/module.cpp", "simt/module.cpp"}
     assert not [file for file, of in names.items() if "torch/extension.h" in of]
 
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cuda_device.h"
 
+#include "../plan/cuda_traits.h"
+
 #if CNNKERN_EMULATED
 
 namespace cnnkern::ops {
 
 cuda::Stream current_stream(const at::Tensor&) { return nullptr; }
-const DeviceTraits& traits_of(const at::Tensor&) { return gpu_traits("H200"); }
+const DeviceTraits& traits_of(const at::Tensor&) { return named_device("H200"); }
 
 }  // namespace cnnkern::ops
 
@@ -42,17 +44,17 @@ const DeviceTraits* ask(int device) {
                               "which its kernels are built, got cuda:", device, ", ",
                               properties.name, ", of compute capability ", properties.major, ".",
                               properties.minor, "; keep torch's own layer there");
-  DeviceReport report;
+  DeviceReport report{};
   report.name = properties.name;
   report.major = properties.major;
   report.minor = properties.minor;
-  report.multiprocessors = properties.multiProcessorCount;
+  report.sms = properties.multiProcessorCount;
   report.clock_khz = attribute(cudaDevAttrClockRate, device);
   report.memory_clock_khz = attribute(cudaDevAttrMemoryClockRate, device);
   report.memory_bus_bits = attribute(cudaDevAttrGlobalMemoryBusWidth, device);
   report.l2_bytes = properties.l2CacheSize;
-  report.shared_bytes_sm = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
-  report.shared_bytes_block = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
+  report.sm_shared_bytes = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
+  report.block_shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   report.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
   return new DeviceTraits(cuda_traits(report));  // kept for good
 }
@@ -65,9 +67,13 @@ cuda::Stream current_stream(const at::Tensor& like) {
 }
 
 const DeviceTraits& traits_of(const at::Tensor& like) {
+  return traits_of_gpu(like.device().index());
+}
+
+const DeviceTraits& traits_of_gpu(int64_t index) {
   constexpr size_t kMost = 64;
   static std::array<std::atomic<const DeviceTraits*>, kMost> known{};
-  const auto device = static_cast<size_t>(like.device().index());
+  const auto device = static_cast<size_t>(index);
   TORCH_CHECK(device < kMost, "cnnkern: expected a device index below ", kMost, ", got ", device);
   const DeviceTraits* traits = known[device].load(std::memory_order_acquire);
   if (!traits) {

@@ -19,6 +19,7 @@ cuda::Stream current_stream(const at::Tensor&);
 
 // Remembered by device. Raises where there is no driver or the GPU is older than every instance.
 const DeviceTraits& traits_of(const at::Tensor&);
+const DeviceTraits& traits_of_gpu(int64_t index);
 
 #if CNNKERN_EMULATED
 struct DeviceGuard {

@@ -13,6 +13,13 @@
 
 namespace cnnkern::ops {
 
+#if CNNKERN_EMULATED
+int64_t& emulated_memory() {
+  static int64_t bytes = INT64_MAX;
+  return bytes;
+}
+#endif
+
 namespace {
 
 // The algorithm that needs the least, in words; empty where that is the one that failed.
@@ -39,6 +46,10 @@ std::string advice(const ConvProblem& problem, Direction direction, Algorithm ch
 at::Tensor workspace(const char* op, const ConvProblem& problem, Direction direction,
                      Algorithm chosen, int64_t bytes, const at::Tensor& like) {
   try {
+#if CNNKERN_EMULATED
+    if (bytes > emulated_memory())
+      C10_THROW_ERROR(OutOfMemoryError, "more than the emulated device has left");
+#endif
     return at::empty({bytes}, like.options().dtype(at::kByte));
   } catch (const c10::OutOfMemoryError&) {
     TORCH_CHECK_WITH(OutOfMemoryError, false, op, ": no memory on ", like.device(),

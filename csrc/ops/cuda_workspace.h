@@ -12,4 +12,9 @@ namespace cnnkern::ops {
 at::Tensor workspace(const char* op, const ConvProblem&, Direction, Algorithm, int64_t bytes,
                      const at::Tensor& like);
 
+#if CNNKERN_EMULATED
+// What a workspace may take: a test sets it.
+int64_t& emulated_memory();
+#endif
+
 }  // namespace cnnkern::ops

@@ -54,7 +54,9 @@ bool is_text(PyObject* o, const char* text) {
 const at::Tensor* read_tensor(PyObject* o) {
   return THPVariable_CheckExact(o) ? &THPVariable_Unpack(o) : nullptr;
 }
-bool is_float_cpu(const at::Tensor& t) { return t.is_cpu() && at::isFloatingType(t.scalar_type()); }
+bool is_plain(const at::Tensor& t) {
+  return (t.is_cpu() || t.is_cuda()) && at::isFloatingType(t.scalar_type());
+}
 
 PyObject* not_plain() {
   Py_INCREF(Py_NotImplemented);
@@ -77,8 +79,8 @@ PyObject* conv(PyObject*, PyObject* const* args, Py_ssize_t count) {
   const at::Tensor* const weight = read_tensor(args[2]);
   const bool with_bias = args[3] != Py_None;
   const at::Tensor* const bias = with_bias ? read_tensor(args[3]) : nullptr;
-  if (!input || !weight || (with_bias && !bias) || !is_float_cpu(*input) ||
-      input->dim() != rank + 2 || weight->dim() != rank + 2)
+  if (!input || !weight || (with_bias && !bias) || !is_plain(*input) || input->dim() != rank + 2 ||
+      weight->dim() != rank + 2)
     return not_plain();
   Integers stride, padding, dilation;
   if (!read_integers(args[4], rank, 1, stride) || !read_integers(args[5], rank, 2, padding) ||
@@ -109,7 +111,7 @@ PyObject* conv_input_grad(PyObject*, PyObject* const* args, Py_ssize_t count) {
   const at::Tensor* const weight = read_tensor(args[2]);
   const bool with_bias = args[3] != Py_None;
   const at::Tensor* const bias = with_bias ? read_tensor(args[3]) : nullptr;
-  if (!grad_output || !weight || (with_bias && !bias) || !is_float_cpu(*grad_output))
+  if (!grad_output || !weight || (with_bias && !bias) || !is_plain(*grad_output))
     return not_plain();
   Integers size, stride, padding, dilation;
   if (!read_integers(args[4], rank + 2, 1, size) || !read_integers(args[5], rank, 1, stride) ||
@@ -133,7 +135,7 @@ PyObject* max_pool(PyObject*, PyObject* const* args, Py_ssize_t count) {
       rank < 1 || rank > kMaxRank || !PyBool_Check(args[6]))
     return not_plain();
   const at::Tensor* const input = read_tensor(args[1]);
-  if (!input || !is_float_cpu(*input) || input->dim() != rank + 2) return not_plain();
+  if (!input || !is_plain(*input) || input->dim() != rank + 2) return not_plain();
   Integers kernel, stride, padding, dilation;
   if (!read_integers(args[2], rank, 1, kernel) ||
       !read_integers(args[3] == Py_None ? args[2] : args[3], rank, 1, stride) ||
@@ -156,7 +158,7 @@ PyObject* avg_pool(PyObject*, PyObject* const* args, Py_ssize_t count) {
       rank < 1 || rank > kMaxRank || !PyBool_Check(args[5]) || !PyBool_Check(args[6]))
     return not_plain();
   const at::Tensor* const input = read_tensor(args[1]);
-  if (!input || !is_float_cpu(*input) || input->dim() != rank + 2) return not_plain();
+  if (!input || !is_plain(*input) || input->dim() != rank + 2) return not_plain();
   Integers kernel, stride, padding;
   if (!read_integers(args[2], rank, 1, kernel) ||
       !read_integers(args[3] == Py_None ? args[2] : args[3], rank, 1, stride) ||

@@ -9,6 +9,7 @@
 
 #include "../cuda/wide.h"
 #include "../ops/cuda_operators.h"
+#include "../ops/cuda_workspace.h"
 #include "simt.h"
 
 namespace py = pybind11;
@@ -20,8 +21,8 @@ std::unique_ptr<torch::Library> library;
 
 void enable() {
   if (library) return;
-  library = std::make_unique<torch::Library>(torch::Library::IMPL, "cnnkern",
-                                             c10::DispatchKey::CPU, __FILE__, __LINE__);
+  library = std::make_unique<torch::Library>(torch::Library::IMPL, "cnnkern", c10::DispatchKey::CPU,
+                                             __FILE__, __LINE__);
   cnnkern::ops::register_cuda_conv(*library);
   cnnkern::ops::register_cuda_pool(*library);
 }
@@ -53,6 +54,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("set_seed", [](uint64_t seed) { simt::options().seed = seed; });
   m.def("set_workers", [](int workers) { simt::options().workers = workers; });
   m.def("count_sectors", [](bool counts) { simt::options().count_sectors = counts; });
-  m.def("always_wide", [](bool wide) { cnnkern::cuda::always_wide() = wide; },
-        "Whether offsets are int64 on tensors of every size");
+  m.def(
+      "set_memory", [](int64_t bytes) { cnnkern::ops::emulated_memory() = bytes; },
+      "The most bytes that a workspace gets");
+  m.def(
+      "always_wide", [](bool wide) { cnnkern::cuda::always_wide() = wide; },
+      "Whether offsets are int64 on tensors of every size");
 }
