@@ -95,8 +95,30 @@ class Plan:
 
 def parse(text: str) -> ConvProblem | PoolProblem: ...
 def plan(
-    problem: ConvProblem | PoolProblem, direction: str, algorithm: str = "auto", threads: int = 0
+    problem: ConvProblem | PoolProblem,
+    direction: str,
+    algorithm: str = "auto",
+    threads: int = 0,
+    device: str = "cpu",
 ) -> Plan: ...
+
+# The GPUs whose plans can be asked for anywhere; plan and device_traits take these and "cpu".
+def device_names() -> list[str]: ...
+def device_traits(device: str = "cpu", threads: int = 0) -> dict[str, Any]: ...
+
+# What a plan takes from the numbers that a GPU reports of itself; 0 is not known.
+def reported_traits(
+    name: str,
+    capability: tuple[int, int],
+    sms: int,
+    clock_khz: int = 0,
+    memory_clock_khz: int = 0,
+    memory_bus_bits: int = 0,
+    l2_bytes: int = 0,
+    sm_shared_bytes: int = 0,
+    block_shared_bytes: int = 0,
+    memory_bytes: int = 0,
+) -> dict[str, Any]: ...
 def info() -> dict[str, Any]: ...
 def conv_output_size(
     input: int, kernel: int, stride: int, before: int, after: int, dilation: int

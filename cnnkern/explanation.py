@@ -20,8 +20,7 @@ class Explanation:
 
     problem: Problem
     plans: tuple[_C.Plan, ...]
-    isa: str
-    threads: int
+    device: str  # in words: avx512 with 8 threads
 
     def __str__(self) -> str:
         return "\n".join([*self._head(), "", *self._table(), *self._refusals(), "", self._foot()])
@@ -66,14 +65,17 @@ class Explanation:
 
     def _foot(self) -> str:
         return (
-            f"Predictions are of nominal rates, {self.isa} with {self.threads} "
-            f"thread{'' if self.threads == 1 else 's'}; they compare algorithms, they are not "
-            "measured."
+            f"Predictions are of nominal rates, {self.device}; they compare algorithms, they are "
+            "not measured."
         )
 
 
 def explain(
-    problem: str | Problem | nn.Module, input: Tensor | None = None, *, algorithm: str | None = None
+    problem: str | Problem | nn.Module,
+    input: Tensor | None = None,
+    *,
+    algorithm: str | None = None,
+    device: str = "cpu",
 ) -> Explanation:
     """Explains a problem, or a layer with an input.
 
@@ -81,13 +83,16 @@ def explain(
         problem: a problem or its text, or a layer of torch.nn or cnnkern.nn.
         input: what the layer would be called with.
         algorithm: the one that must serve; by default the layer's own, or the plan's choice.
+        device: what would run it: ``"cpu"`` is this machine's processor; a GPU is known by its name
+            and need not be here: ``"H200"``, ``"H100"``, ``"A100"``, ``"L4"``, ``"RTX 4090"``.
 
     Returns:
         The plan of every direction; ``print`` it.
 
     Raises:
         TypeError: a layer without an input, or an input without a layer.
-        ValueError: the text is no problem, or the layer does not take the input.
+        ValueError: the text is no problem, the layer does not take the input, or no device has
+            this name.
         RuntimeError: the named algorithm does not serve the problem; the text says why.
 
     Example:
@@ -96,6 +101,9 @@ def explain(
         conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1
         input (8, 64, 56, 56), weight (128, 64, 3, 3) -> output (8, 128, 28, 28)
         ...
+        >>> depthwise = cnnkern.explain("conv2d 8x64x56x56 64x1x3x3 padding=1", device="H200")
+        >>> [plan.algorithm for plan in depthwise.plans]
+        ['depthwise', 'depthwise', 'depthwise']
         >>> layer = torch.nn.MaxPool2d(2)
         >>> [plan.direction for plan in cnnkern.explain(layer, torch.zeros(1, 6, 24, 24)).plans]
         ['forward', 'input_grad']
@@ -109,13 +117,17 @@ def explain(
         raise TypeError("explain: expected an input only beside a layer")
     if isinstance(problem, str):
         problem = _C.parse(problem)
-    facts = _C.info()
-    threads: int = facts["threads"]
     plans = tuple(
-        _C.plan(problem, direction, algorithm or "auto", threads)
+        _C.plan(problem, direction, algorithm or "auto", device=device)
         for direction in problem.directions()
     )
-    return Explanation(problem, plans, facts["isa"], threads)
+    return Explanation(problem, plans, _in_words(device))
+
+
+def _in_words(device: str) -> str:
+    facts = _C.device_traits(device)
+    cores = "thread" if device == "cpu" else "multiprocessor"
+    return f"{facts['name']} with {facts['cores']} {cores}{'' if facts['cores'] == 1 else 's'}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -15,7 +15,7 @@ from cnnkern.demo import command as demo
 
 def explain(options: argparse.Namespace) -> int:
     try:
-        print(cnnkern.explain(" ".join(options.problem)))
+        print(cnnkern.explain(" ".join(options.problem), device=options.device))
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from None
     return 0
@@ -49,6 +49,11 @@ def parser() -> Parser:
         "problem",
         nargs="+",
         help="such as: conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1 dtype=bfloat16",
+    )
+    one.add_argument(
+        "--device",
+        default="cpu",
+        help=f"what would run it: cpu (default), {', '.join(_C.device_names())}",
     )
     one.set_defaults(run=explain, parser=one)
 

@@ -12,6 +12,8 @@ namespace cnnkern {
 // Directions here are those of the convolution, also for transposed problems.
 struct ConvCandidate {
   Algorithm algorithm;
+  // A sample's forward and input gradient do not depend on the size of its batch.
+  bool batch_invariant;
   std::string (*refuse)(const ConvProblem&, Direction);  // empty: it serves
   Cost (*cost)(const ConvProblem&, Direction, const DeviceTraits&);
   int64_t (*workspace)(const ConvProblem&, Direction, const DeviceTraits&);
@@ -22,7 +24,11 @@ struct PoolCandidate {
   Cost (*cost)(const PoolProblem&, Direction, const DeviceTraits&);
 };
 
-extern const ConvCandidate conv_direct, conv_depthwise, conv_im2col;
+extern const ConvCandidate cpu_direct, cpu_depthwise, cpu_im2col;
+extern const ConvCandidate cuda_direct, cuda_depthwise, cuda_im2col;
 extern const PoolCandidate max_pool, avg_pool;
+
+// Of depthwise, on every device.
+std::string refuse_unless_depthwise(const ConvProblem&);
 
 }  // namespace cnnkern

@@ -16,10 +16,11 @@ namespace cnnkern {
 
 namespace {
 
-constexpr size_t kKeySize = 35;
+constexpr size_t kKeySize = 34;
 using Key = std::array<int64_t, kKeySize>;
 
-Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algorithm>& named) {
+Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algorithm>& named,
+           const DeviceTraits& traits) {
   Key key{g.rank,
           g.n,
           g.c,
@@ -31,8 +32,9 @@ Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algori
           g.relu,
           g.transposed,
           static_cast<int64_t>(direction),
-          named ? static_cast<int64_t>(*named) : -1};
-  size_t next = 12;
+          named ? static_cast<int64_t>(*named) : -1,
+          reinterpret_cast<intptr_t>(&traits)};
+  size_t next = 13;
   for (const Extent* extent :
        {&g.input, &g.kernel, &g.stride, &g.pad_before, &g.pad_after, &g.dilation, &g.output}) {
     for (int64_t value : *extent) key[next++] = value;
@@ -61,16 +63,18 @@ bool logs_plans() {
   return logs;
 }
 
-void log(const ConvProblem& g, const Plan& plan) {
+void log(const ConvProblem& g, const Plan& plan, const DeviceTraits& traits) {
   std::fprintf(stderr,
-               "cnnkern plan: %s: %s -> %s, workspace %lld bytes, predicted %.3g us, bound by %s\n",
+               "cnnkern plan: %s: %s -> %s, workspace %lld bytes, predicted %.3g us on %s, bound "
+               "by %s\n",
                to_text(g).c_str(), name_of(plan.direction), plan.algorithm.c_str(),
-               static_cast<long long>(plan.workspace_bytes), plan.predicted_us, plan.bound.c_str());
+               static_cast<long long>(plan.workspace_bytes), plan.predicted_us, traits.name.c_str(),
+               plan.bound.c_str());
 }
 
 // Every problem that the process met. Forgotten altogether where shapes never repeat.
 Algorithm choose_shared(const Key& key, const ConvProblem& g, Direction direction,
-                        const std::string& algorithm) {
+                        const std::string& algorithm, const DeviceTraits& traits) {
   constexpr size_t kMost = 1 << 16;
   // Never destroyed: threads may outlive static objects.
   static auto& choices = *new std::unordered_map<Key, Algorithm, Hash>;
@@ -80,11 +84,11 @@ Algorithm choose_shared(const Key& key, const ConvProblem& g, Direction directio
     const auto found = choices.find(key);
     if (found != choices.end()) return found->second;
   }
-  const Plan made = plan(g, direction, cpu_traits(), algorithm);
+  const Plan made = plan(g, direction, traits, algorithm);
   const Algorithm chosen = *value_of<Algorithm>(kAlgorithms, made.algorithm);
   const std::lock_guard<std::mutex> lock(mutex);
   if (choices.size() >= kMost) choices.clear();
-  if (choices.emplace(key, chosen).second && logs_plans()) log(g, made);
+  if (choices.emplace(key, chosen).second && logs_plans()) log(g, made, traits);
   return chosen;
 }
 
@@ -97,15 +101,20 @@ struct Entry {
 }  // namespace
 
 Algorithm choose(const ConvProblem& g, Direction direction, const std::string& algorithm) {
+  return choose(g, direction, algorithm, cpu_traits());
+}
+
+Algorithm choose(const ConvProblem& g, Direction direction, const std::string& algorithm,
+                 const DeviceTraits& traits) {
   const auto named = value_of<Algorithm>(kAlgorithms, algorithm);
   // A name that is none is refused with the names that are.
-  if (!named && algorithm != "auto") plan(g, direction, cpu_traits(), algorithm);
-  const Key key = key_of(g, direction, named);
+  if (!named && algorithm != "auto") plan(g, direction, traits, algorithm);
+  const Key key = key_of(g, direction, named, traits);
   constexpr size_t kEntries = 64;
   static thread_local std::array<Entry, kEntries> recent{};
   Entry& entry = recent[Hash()(key) % kEntries];
   if (!entry.filled || entry.key != key) {
-    entry = {key, choose_shared(key, g, direction, algorithm), true};
+    entry = {key, choose_shared(key, g, direction, algorithm, traits), true};
   }
   return entry.chosen;
 }

@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cost.h"
 
-namespace cnnkern {
+#include <algorithm>
 
-namespace {
+namespace cnnkern {
 
 double volume(const Extent& e) {
   return static_cast<double>(e[0]) * static_cast<double>(e[1]) * static_cast<double>(e[2]);
 }
-
-}  // namespace
 
 Work work_of(const ConvProblem& g) {
   const double n = static_cast<double>(g.n), c = static_cast<double>(g.c);
@@ -30,10 +28,25 @@ Work work_of(const PoolProblem& g, Direction direction) {
   return {outputs * volume(g.kernel), bytes};
 }
 
+double copy_us(double bytes, const DeviceTraits& traits) {
+  return bytes / (traits.copy_gb_s * 1e3);
+}
+
+double reached_share(double share, DataType dtype, const DeviceTraits& traits) {
+  constexpr double kFew = 0.1, kReached = 0.9;
+  return dtype == DataType::float64 && traits.fp64_share < kFew ? std::max(share, kReached) : share;
+}
+
 Cost cost_of(const Work& work, double arithmetic_share, DataType dtype,
              const DeviceTraits& traits) {
-  const double flops_per_us = peak_flops_per_us(traits, dtype) * arithmetic_share;
-  return {work.flops, work.bytes, work.flops / flops_per_us, work.bytes / (traits.copy_gb_s * 1e3)};
+  const double flops_per_us =
+      peak_flops_per_us(traits, dtype) * reached_share(arithmetic_share, dtype, traits);
+  Cost cost{};
+  cost.flops = work.flops;
+  cost.bytes = work.bytes;
+  cost.flops_us = work.flops / flops_per_us;
+  cost.bytes_us = copy_us(work.bytes, traits);
+  return cost;
 }
 
 }  // namespace cnnkern

@@ -13,9 +13,16 @@ namespace cnnkern {
 
 namespace {
 
-// Who comes first serves, unless it refuses; the last serves everything.
-const std::array<const ConvCandidate*, 3> kConvolutions{&conv_depthwise, &conv_direct,
-                                                        &conv_im2col};
+// In the order of preference. On a CPU who comes first serves, unless it refuses, and the last
+// serves everything; on a CUDA device it is the one that is predicted to be fastest, and direct
+// serves everything.
+using Candidates = std::array<const ConvCandidate*, 3>;
+const Candidates kCpu{&cpu_depthwise, &cpu_direct, &cpu_im2col};
+const Candidates kCuda{&cuda_depthwise, &cuda_direct, &cuda_im2col};
+
+const Candidates& candidates_of(const DeviceTraits& traits) {
+  return traits.kind == DeviceKind::cpu ? kCpu : kCuda;
+}
 
 std::string time_text(double us) {
   char text[32];
@@ -25,7 +32,7 @@ std::string time_text(double us) {
 }
 
 double predicted_us(const Cost& cost, const DeviceTraits& traits) {
-  return traits.call_us + std::max(cost.flops_us, cost.bytes_us);
+  return traits.call_us + cost.launches_us + cost.moves_us + std::max(cost.flops_us, cost.bytes_us);
 }
 
 Plan plan_of(const char* algorithm, Direction direction, const Cost& cost,
@@ -34,7 +41,7 @@ Plan plan_of(const char* algorithm, Direction direction, const Cost& cost,
   plan.algorithm = algorithm;
   plan.direction = direction;
   plan.predicted_us = predicted_us(cost, traits);
-  plan.bound = cost.flops_us > cost.bytes_us ? "FLOPs" : "bytes";
+  plan.bound = cost.flops_us > cost.bytes_us + cost.moves_us ? "FLOPs" : "bytes";
   plan.flops = cost.flops;
   plan.bytes = cost.bytes;
   return plan;
@@ -47,6 +54,53 @@ bool is_empty(const ConvProblem& g) {
   return empty;
 }
 
+struct Offer {
+  const ConvCandidate* candidate;
+  std::string refusal;  // empty: it serves
+  Cost cost;            // of one that serves
+};
+
+std::array<Offer, 3> offers_of(const ConvProblem& g, Direction inner, const DeviceTraits& traits) {
+  std::array<Offer, 3> offers{};
+  for (size_t i = 0; i < offers.size(); ++i) {
+    const ConvCandidate* candidate = candidates_of(traits)[i];
+    offers[i] = {candidate, candidate->refuse(g, inner), Cost{}};
+    if (offers[i].refusal.empty()) offers[i].cost = candidate->cost(g, inner, traits);
+  }
+  return offers;
+}
+
+const Offer& first_or_fastest(const std::array<Offer, 3>& offers, const DeviceTraits& traits) {
+  const Offer* best = nullptr;
+  for (const Offer& offer : offers) {
+    if (!offer.refusal.empty()) continue;
+    const bool faster = best && traits.kind == DeviceKind::cuda &&
+                        predicted_us(offer.cost, traits) < predicted_us(best->cost, traits);
+    if (!best || faster) best = &offer;
+  }
+  return *best;
+}
+
+const Offer& named(const std::array<Offer, 3>& offers, const std::string& algorithm,
+                   const ConvProblem& g, Direction direction) {
+  for (const Offer& offer : offers) {
+    if (algorithm != name_of(offer.candidate->algorithm)) continue;
+    if (offer.refusal.empty()) return offer;
+    throw Error(op_of(g) + ": algorithm " + algorithm + " does not serve this " +
+                name_of(direction) + ": " + offer.refusal);
+  }
+  throw Error(op_of(g) + ": expected algorithm auto, depthwise, direct or im2col, got '" +
+              algorithm + "'");
+}
+
+// Why a candidate that would serve does not.
+std::string reason_of(const Offer& other, const Plan& plan, bool automatic,
+                      const DeviceTraits& traits) {
+  const char* rule = traits.kind == DeviceKind::cpu ? " stands before it" : " is predicted faster";
+  return "would take " + time_text(predicted_us(other.cost, traits)) + "; " +
+         (automatic ? plan.algorithm + rule : "not the named one");
+}
+
 }  // namespace
 
 Direction kernel_direction(const ConvProblem& g, Direction direction) {
@@ -54,41 +108,33 @@ Direction kernel_direction(const ConvProblem& g, Direction direction) {
   return direction == Direction::forward ? Direction::input_grad : Direction::forward;
 }
 
+int64_t workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,
+                        const DeviceTraits& traits) {
+  if (is_empty(g)) return 0;
+  for (const ConvCandidate* candidate : candidates_of(traits)) {
+    if (candidate->algorithm != algorithm) continue;
+    return candidate->workspace(g, kernel_direction(g, direction), traits);
+  }
+  return 0;
+}
+
 Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
           const std::string& algorithm) {
   const Direction inner = kernel_direction(g, direction);
-  const ConvCandidate* chosen = nullptr;
-  bool known = algorithm == "auto";
-  for (const ConvCandidate* candidate : kConvolutions) {
-    const bool named = algorithm == name_of(candidate->algorithm);
-    known = known || named;
-    if (chosen || !(named || algorithm == "auto")) continue;
-    const std::string reason = candidate->refuse(g, inner);
-    if (reason.empty()) {
-      chosen = candidate;
-    } else if (named) {
-      throw Error(op_of(g) + ": algorithm " + algorithm + " does not serve this " +
-                  name_of(direction) + ": " + reason);
-    }
-  }
-  if (!known) {
-    throw Error(op_of(g) + ": expected algorithm auto, depthwise, direct or im2col, got '" +
-                algorithm + "'");
-  }
-  const Cost cost = chosen->cost(g, inner, traits);
-  Plan plan = plan_of(name_of(chosen->algorithm), direction, cost, traits);
-  plan.workspace_bytes = is_empty(g) ? 0 : chosen->workspace(g, inner, traits);
+  const bool automatic = algorithm == "auto";
+  const auto offers = offers_of(g, inner, traits);
+  const Offer& chosen =
+      automatic ? first_or_fastest(offers, traits) : named(offers, algorithm, g, direction);
+  const ConvCandidate& candidate = *chosen.candidate;
+  Plan plan = plan_of(name_of(candidate.algorithm), direction, chosen.cost, traits);
+  plan.workspace_bytes = workspace_bytes(g, direction, candidate.algorithm, traits);
   // A weight gradient is a sum over the batch: it has no result of one sample.
-  plan.batch_invariant = inner != Direction::weight_grad;
-  for (const ConvCandidate* candidate : kConvolutions) {
-    if (candidate == chosen) continue;
-    std::string reason = candidate->refuse(g, inner);
-    if (reason.empty()) {
-      reason = "would take " + time_text(predicted_us(candidate->cost(g, inner, traits), traits)) +
-               "; " +
-               (algorithm == "auto" ? plan.algorithm + " stands before it" : "not the named one");
-    }
-    plan.refused.push_back({name_of(candidate->algorithm), reason});
+  plan.batch_invariant = candidate.batch_invariant && inner != Direction::weight_grad;
+  for (const Offer& other : offers) {
+    if (&other == &chosen) continue;
+    plan.refused.push_back(
+        {name_of(other.candidate->algorithm),
+         other.refusal.empty() ? reason_of(other, plan, automatic, traits) : other.refusal});
   }
   return plan;
 }

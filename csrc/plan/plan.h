@@ -37,8 +37,16 @@ Plan plan(const PoolProblem&, Direction, const DeviceTraits&,
 // What the convolution of the problem computes in a direction of the caller.
 Direction kernel_direction(const ConvProblem&, Direction);
 
-// plan(...).algorithm on this machine, remembered by problem. CNNKERN_LOG=plan prints a line to
-// stderr for each new one.
+// Plan::workspace_bytes of an algorithm that serves: arithmetic alone, nothing is allocated.
+int64_t workspace_bytes(const ConvProblem&, Direction, Algorithm, const DeviceTraits&);
+
+// plan(...).algorithm, remembered by problem and device; a device is known by the address of its
+// traits, which live as long as the process. CNNKERN_LOG=plan prints a line to stderr for each new
+// one.
+Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm, const DeviceTraits&);
+Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm,
+                 DeviceTraits&&) = delete;
+// On this machine's processor.
 Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm);
 
 }  // namespace cnnkern

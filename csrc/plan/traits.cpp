@@ -13,6 +13,7 @@ namespace {
 
 // Server and desktop cores of the last ten years: two vector FMA units, about 3 GHz under load.
 constexpr int64_t kFmaUnits = 2;
+constexpr double kFp64Share = 0.5;
 constexpr double kClockGhz = 3.0;
 // One core copies about 12 GB/s from memory; a socket's channels end the scaling near 8 cores.
 constexpr double kCopyPerCore = 12.0;
@@ -26,13 +27,8 @@ DeviceTraits cpu_traits(int64_t threads) {
   // Without FMA a multiplication and an addition take the place of two multiply-adds.
   const int64_t units = isa == "baseline" ? kFmaUnits / 2 : kFmaUnits;
   const int64_t copiers = std::min(threads, kCoresOfMemory);
-  return {DeviceKind::cpu,
-          isa,
-          threads,
-          cpu::isa_lanes(),
-          units,
-          kClockGhz,
-          kCopyPerCore * static_cast<double>(copiers),
+  return {DeviceKind::cpu, isa,        threads,   cpu::isa_lanes(),
+          units,           kFp64Share, kClockGhz, kCopyPerCore * static_cast<double>(copiers),
           kCallUs};
 }
 
@@ -43,8 +39,9 @@ const DeviceTraits& cpu_traits() {
 }
 
 double peak_flops_per_us(const DeviceTraits& traits, DataType dtype) {
-  const double lanes = static_cast<double>(traits.lanes) / (dtype == DataType::float64 ? 2 : 1);
-  return 2e3 * static_cast<double>(traits.cores * traits.fma_units) * lanes * traits.clock_ghz;
+  const double multiply_adds =
+      static_cast<double>(traits.cores * traits.fma_units * traits.lanes) * traits.clock_ghz;
+  return 2e3 * multiply_adds * (dtype == DataType::float64 ? traits.fp64_share : 1);
 }
 
 }  // namespace cnnkern

@@ -9,20 +9,31 @@
 
 namespace cnnkern {
 
-enum class DeviceKind : uint8_t { cpu };
+enum class DeviceKind : uint8_t { cpu, cuda };
+
+// What only a CUDA device has. An SM is a streaming multiprocessor.
+struct CudaTraits {
+  int64_t major, minor;      // compute capability
+  double launch_us;          // each kernel after a call's first
+  double matrix_tflops;      // of the tensor cores: dense products of 16-bit types, sums in float32
+  double matrix_fp64_share;  // what a float64 product reaches of the float32 multiply-add rate
+  int64_t l2_bytes, sm_shared_bytes, block_shared_bytes, memory_bytes;
+};
 
 struct DeviceTraits {
   DeviceKind kind;
-  std::string isa;    // avx2
-  int64_t cores;      // threads that work on one call
-  int64_t lanes;      // float32 values in a vector
+  std::string name;   // avx2, H200
+  int64_t cores;      // threads that work on one call; SMs
+  int64_t lanes;      // float32 values in a vector; multiply-adds that begin in a cycle of an SM
   int64_t fma_units;  // vector multiply-adds that begin in one cycle of a core
+  double fp64_share;  // of the float32 multiply-add rate
   double clock_ghz;   // under full load
   double copy_gb_s;   // bytes read plus bytes written, by all cores, past the caches
-  double call_us;     // from the operator to its first task
+  double call_us;     // from the operator to its first task or kernel
+  CudaTraits cuda{};
 };
 
-// This machine, with the instruction set that runs.
+// This machine's processor, with the instruction set that runs.
 const DeviceTraits& cpu_traits();
 DeviceTraits cpu_traits(int64_t threads);
 

@@ -7,6 +7,7 @@
 #include <torch/version.h>
 
 #include "../cpu/isa.h"
+#include "../plan/cuda_traits.h"
 #include "../plan/plan.h"
 #include "../problem/check.h"
 #include "../problem/names.h"
@@ -131,18 +132,75 @@ void bind_plan(py::module_& m) {
       });
 }
 
+// "cpu", or a GPU by its name.
+DeviceTraits traits_of(const std::string& device, int64_t threads) {
+  if (threads < 0) {
+    throw py::value_error("plan: expected threads >= 0, got " + std::to_string(threads));
+  }
+  if (device == "cpu") return cpu_traits(threads == 0 ? at::get_num_threads() : threads);
+  try {
+    return named_device(device);
+  } catch (const Error& error) {
+    throw py::value_error(error.what());
+  }
+}
+
 template <class Problem>
 Plan plan_here(const Problem& g, const std::string& word, const std::string& algorithm,
-               int64_t threads) {
+               int64_t threads, const std::string& device) {
   const auto direction = value_of<Direction>(kDirections, word);
   if (!direction) {
     throw py::value_error("plan: expected direction forward, input_grad or weight_grad, got '" +
                           word + "'");
   }
-  if (threads < 0) {
-    throw py::value_error("plan: expected threads >= 0, got " + std::to_string(threads));
-  }
-  return plan(g, *direction, cpu_traits(threads == 0 ? at::get_num_threads() : threads), algorithm);
+  return plan(g, *direction, traits_of(device, threads), algorithm);
+}
+
+// What a prediction is made of.
+py::dict facts_of(const DeviceTraits& traits) {
+  py::dict facts;
+  facts["name"] = traits.name;
+  facts["cores"] = traits.cores;
+  facts["clock_ghz"] = traits.clock_ghz;
+  facts["copy_gb_s"] = traits.copy_gb_s;
+  facts["call_us"] = traits.call_us;
+  facts["float32_tflops"] = peak_flops_per_us(traits, DataType::float32) * 1e-6;
+  facts["float64_tflops"] = peak_flops_per_us(traits, DataType::float64) * 1e-6;
+  if (traits.kind == DeviceKind::cpu) return facts;
+  const CudaTraits& cuda = traits.cuda;
+  facts["capability"] = py::make_tuple(cuda.major, cuda.minor);
+  facts["matrix_tflops"] = cuda.matrix_tflops;
+  facts["matrix_fp64_share"] = cuda.matrix_fp64_share;
+  facts["launch_us"] = cuda.launch_us;
+  facts["l2_bytes"] = cuda.l2_bytes;
+  facts["sm_shared_bytes"] = cuda.sm_shared_bytes;
+  facts["block_shared_bytes"] = cuda.block_shared_bytes;
+  facts["memory_bytes"] = cuda.memory_bytes;
+  return facts;
+}
+
+void bind_devices(py::module_& m) {
+  m.def("device_names", &device_names);
+  m.def(
+      "device_traits",
+      [](const std::string& device, int64_t threads) {
+        return facts_of(traits_of(device, threads));
+      },
+      py::arg("device") = "cpu", py::arg("threads") = 0);
+  m.def(
+      "reported_traits",
+      [](const std::string& name, std::tuple<int64_t, int64_t> capability, int64_t sms,
+         int64_t clock_khz, int64_t memory_clock_khz, int64_t memory_bus_bits, int64_t l2_bytes,
+         int64_t sm_shared_bytes, int64_t block_shared_bytes, int64_t memory_bytes) {
+        const auto [major, minor] = capability;
+        return facts_of(
+            cuda_traits({name, major, minor, sms, clock_khz, memory_clock_khz, memory_bus_bits,
+                         l2_bytes, sm_shared_bytes, block_shared_bytes, memory_bytes}));
+      },
+      py::arg("name"), py::arg("capability"), py::arg("sms"), py::arg("clock_khz") = 0,
+      py::arg("memory_clock_khz") = 0, py::arg("memory_bus_bits") = 0, py::arg("l2_bytes") = 0,
+      py::arg("sm_shared_bytes") = 0, py::arg("block_shared_bytes") = 0,
+      py::arg("memory_bytes") = 0);
 }
 
 int64_t positive(const char* op, const char* name, int64_t value) {
@@ -186,6 +244,7 @@ PYBIND11_MODULE(_C, m) {
   bind_conv_problem(m);
   bind_pool_problem(m);
   bind_plan(m);
+  bind_devices(m);
   m.def(
       "parse",
       [](const py::str& text) {
@@ -197,9 +256,9 @@ PYBIND11_MODULE(_C, m) {
       },
       py::arg("text"));
   m.def("plan", &plan_here<ConvProblem>, py::arg("problem"), py::arg("direction"),
-        py::arg("algorithm") = "auto", py::arg("threads") = 0);
+        py::arg("algorithm") = "auto", py::arg("threads") = 0, py::arg("device") = "cpu");
   m.def("plan", &plan_here<PoolProblem>, py::arg("problem"), py::arg("direction"),
-        py::arg("algorithm") = "auto", py::arg("threads") = 0);
+        py::arg("algorithm") = "auto", py::arg("threads") = 0, py::arg("device") = "cpu");
   m.def("info", &info);
   m.def(
       "conv_output_size",

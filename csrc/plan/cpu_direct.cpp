@@ -2,7 +2,7 @@
 #include "../cpu/conv.h"
 #include "../cpu/conv_blocking.h"
 #include "candidates.h"
-#include "conv_cost.h"
+#include "cpu_cost.h"
 
 namespace cnnkern {
 
@@ -36,6 +36,6 @@ int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&
 
 }  // namespace
 
-const ConvCandidate conv_direct{Algorithm::direct, refuse, cost, workspace};
+const ConvCandidate cpu_direct{Algorithm::direct, true, refuse, cost, workspace};
 
 }  // namespace cnnkern

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "conv_cost.h"
+#include "cpu_cost.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "../cpu/conv.h"
 #include "candidates.h"
-#include "conv_cost.h"
+#include "cpu_cost.h"
 
 namespace cnnkern {
 
@@ -32,6 +32,6 @@ int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&
 
 }  // namespace
 
-const ConvCandidate conv_im2col{Algorithm::im2col, refuse, cost, workspace};
+const ConvCandidate cpu_im2col{Algorithm::im2col, true, refuse, cost, workspace};
 
 }  // namespace cnnkern
