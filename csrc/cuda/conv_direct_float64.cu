@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_direct_gather_kernel.h"
+#include "conv_direct_weight_grad_kernel.h"
+
+namespace cnnkern::cuda {
+
+template void launch_gather<double, int32_t>(const GatherParameters<int32_t>&, GatherTile,
+                                             GatherLoads, unsigned, Stream);
+template void launch_gather<double, int64_t>(const GatherParameters<int64_t>&, GatherTile,
+                                             GatherLoads, unsigned, Stream);
+template void launch_weight_grad<double, int32_t>(const WeightGradParameters<int32_t>&,
+                                                  WeightGradTile, const WeightGradGrids&, Stream);
+template void launch_weight_grad<double, int64_t>(const WeightGradParameters<int64_t>&,
+                                                  WeightGradTile, const WeightGradGrids&, Stream);
+
+}  // namespace cnnkern::cuda

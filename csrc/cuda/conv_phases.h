@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Forward convolution and every phase of an input gradient are one thing: positions o of a lattice
+// in the destination gather from source positions o * stride + base + t * step over taps t.
+//
+// An input gradient falls apart by position modulo stride: positions of one residue meet the same
+// taps, every (stride / gcd(stride, dilation))th of them, and read neighbouring source positions.
+// So a strided gradient does no more arithmetic than its forward, and writes each value once.
+#pragma once
+#include <vector>
+
+#include "../problem/conv_problem.h"
+
+namespace cnnkern::cuda {
+
+struct GatherAxis {
+  int64_t out, in, taps;           // lattice positions, source positions, taps (maybe none)
+  int64_t stride, base, step;      // the source position of (o, t) is o * stride + base + t * step
+  int64_t first, spacing;          // the destination position of o is first + o * spacing
+  int64_t tap_first, tap_spacing;  // t is the filter's tap tap_first + t * tap_spacing
+};
+
+// Forward: the one phase of an axis.
+GatherAxis forward_phase(const ConvProblem&, int axis);
+
+// Input gradient: of each residue in turn; some may have no taps.
+std::vector<GatherAxis> input_grad_phases(const ConvProblem&, int axis);
+// Only those with taps, found without walking the residues: a stride may be much larger than the
+// kernel.
+std::vector<GatherAxis> input_grad_phases_with_taps(const ConvProblem&, int axis);
+// All positions of the gradient, no tap.
+GatherAxis input_grad_fill(const ConvProblem&, int axis);
+
+}  // namespace cnnkern::cuda
