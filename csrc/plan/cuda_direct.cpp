@@ -13,13 +13,16 @@ namespace {
 
 std::string refuse(const ConvProblem&, Direction) { return ""; }
 
-// Pixels times channels, as the kernels have them; the largest are float32's alone.
-const std::vector<ProductTile>& tiles_of(DataType dtype) {
-  static const auto& kSmaller =
-      *new std::vector<ProductTile>{{64, 64, 0.45}, {256, 16, 0.4}, {32, 16, 0.3}};
-  static const auto& kAll =
-      *new std::vector<ProductTile>{{128, 64, 0.6}, {64, 64, 0.45}, {256, 16, 0.4}, {32, 16, 0.3}};
-  return dtype == DataType::float32 ? kAll : kSmaller;
+// Rows and columns, as the kernels have them; the largest are float32's alone.
+const std::vector<ProductTile>& tiles_of(DataType dtype, Direction direction) {
+  constexpr ProductTile kLarge{128, 64, 0.6}, kMedium{64, 64, 0.45}, kThin{256, 16, 0.4};
+  constexpr ProductTile kSmall{32, 16, 0.3};
+  using Tiles = std::vector<ProductTile>;
+  static const auto& kWeightGrad = *new Tiles{kMedium, kSmall};
+  static const auto& kFloat32 = *new Tiles{kLarge, kMedium, kThin, kSmall};
+  static const auto& kOthers = *new Tiles{kMedium, kThin, kSmall};
+  if (direction == Direction::weight_grad) return kWeightGrad;
+  return dtype == DataType::float32 ? kFloat32 : kOthers;
 }
 
 Product product_of(const ConvProblem& g, Direction direction) {
@@ -28,7 +31,7 @@ Product product_of(const ConvProblem& g, Direction direction) {
   const double taps = volume(g.kernel);
   if (direction == Direction::forward) return {groups, n * volume(g.output), k, c * taps, 0};
   if (direction == Direction::weight_grad) {
-    constexpr double kPart = 1024;
+    constexpr double kPart = 256;
     return {groups, c * taps, k, n * volume(g.output), kPart};
   }
   // Inputs of one residue modulo the stride are a product of their own, of the taps that reach
@@ -43,7 +46,7 @@ Product product_of(const ConvProblem& g, Direction direction) {
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
   Cost cost = cost_of(work_of(g), 1, g.dtype, traits);
-  const double us = product_us(product_of(g, direction), tiles_of(g.dtype), g.dtype,
+  const double us = product_us(product_of(g, direction), tiles_of(g.dtype, direction), g.dtype,
                                peak_flops_per_us(traits, g.dtype), traits);
   cost.flops_us = std::max(cost.flops_us, us);
   // The sums of a weight gradient's parts.
