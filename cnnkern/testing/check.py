@@ -79,8 +79,7 @@ def check(
         return call.laid_out(draw(size, call.dtype, generator)).to(device)
 
     guards = {
-        name: guarded_like(drawn(size), strided=strided)
-        for name, size in call.tensor_sizes.items()
+        name: guarded_like(drawn(size), strided=strided) for name, size in call.tensor_sizes.items()
     }
     grad = drawn(call.output_size)
     grad_guard = guarded_like(grad, strided=strided)
