@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every operator once on small odd problems: what compute-sanitizer watches.
+
+    compute-sanitizer --tool racecheck python benchmarks/gpu/selection.py
+
+Inputs are drawn on the CPU, so that few other kernels run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from calls import Place, cases, parse
+
+LINES = (
+    "conv2d 2x6x9x8 4x6x3x3 stride=2 padding=1",
+    "conv2d 1x16x17x13 32x16x3x3 padding=1",
+    "conv2d 2x3x19x21 8x3x5x5 stride=2 padding=2",
+    "conv1d 2x8x33 8x2x4 dilation=2 groups=4",
+    "conv3d 1x4x5x6x7 4x4x2x3x2 padding=1",
+    "conv2d 2x16x19x17 16x1x3x3 padding=1 groups=16",
+    "conv2d 2x8x12x11 16x1x5x5 stride=2 padding=2 groups=8",
+    "max_pool2d 2x16x19x17 kernel=3 stride=2 padding=1",
+    "max_pool1d 2x5x33 kernel=4 stride=3",
+    "avg_pool2d 2x16x19x17 kernel=3 stride=2 padding=1",
+    "avg_pool3d 1x3x6x7x5 kernel=2",
+)
+ALGORITHMS = ("auto", "direct", "im2col", "depthwise")
+
+
+def main(arguments: list[str]) -> int:
+    device = "cpu" if "--dry" in arguments else "cuda"
+    calls = refused = 0
+    for text in LINES[:2] if device == "cpu" else LINES:
+        problem = parse(text)
+        for dtype in (torch.float32, torch.bfloat16):
+            for last in (False, True):
+                for algorithm in ALGORITHMS if "conv" in text else ("auto",):
+                    place = Place(device, dtype, last, "cpu")
+                    for case in cases(problem, place, algorithm):
+                        try:
+                            case.ours()
+                            calls += 1
+                        except RuntimeError as error:
+                            if "refused" not in str(error) and algorithm not in str(error):
+                                raise
+                            refused += 1
+    if device == "cuda":
+        torch.cuda.synchronize()
+    print(f"{calls} calls, {refused} refused")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
