@@ -85,7 +85,8 @@ class Plan:
     @property
     def bound(self) -> str: ...
     @property
-    def batch_invariant(self) -> bool: ...
+    def batch_invariant(self) -> bool:
+        """Whether a sample's result by this algorithm has the same bits in any batch."""
     @property
     def flops(self) -> float: ...
     @property

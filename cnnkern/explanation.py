@@ -84,7 +84,9 @@ def explain(
         input: what the layer would be called with.
         algorithm: the one that must serve; by default the layer's own, or the plan's choice.
         device: what would run it: ``"cpu"`` is this machine's processor; a GPU is known by its name
-            and need not be here: ``"H200"``, ``"H100"``, ``"A100"``, ``"L4"``, ``"RTX 4090"``.
+            and need not be here: ``"H200"``, ``"H100"``, ``"A100"``, ``"L4"``, ``"RTX 4090"``. On a
+            GPU the fastest by prediction serves, which may be another one for another batch; a
+            named algorithm that is batch-invariant keeps a sample's bits in all of them.
 
     Returns:
         The plan of every direction; ``print`` it.

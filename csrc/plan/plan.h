@@ -22,13 +22,15 @@ struct Plan {
   int64_t workspace_bytes;  // beside inputs and outputs, at most; independent of the batch
   double predicted_us;
   std::string bound;     // what takes the longer: FLOPs or bytes
-  bool batch_invariant;  // a sample's result has the same bits in batches of every size
+  bool batch_invariant;  // by this algorithm a sample's result has the same bits in any batch
   double flops, bytes;   // the least arithmetic and traffic of the problem
   std::vector<Refusal> refused;
 };
 
-// Directions are the caller's: the forward of a transposed convolution is the input gradient of
-// the convolution that the problem holds. A named algorithm serves, or its reason is thrown.
+// On a CPU the first of an ordered list that does not refuse serves, whatever the batch; on a GPU
+// the one that is predicted to be fastest, which may be another one for another batch. Directions
+// are the caller's: the forward of a transposed convolution is the input gradient of the
+// convolution that the problem holds. A named algorithm serves, or its reason is thrown.
 Plan plan(const ConvProblem&, Direction, const DeviceTraits&,
           const std::string& algorithm = "auto");
 Plan plan(const PoolProblem&, Direction, const DeviceTraits&,
