@@ -15,7 +15,8 @@ SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fPIC \
   -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -Wall -Wextra -Wno-unknown-pragmas
 # SRA would split the copy of a 16-byte vector into loads of its elements.
 SIMT_CHECK := -fsanitize=thread --param tsan-instrument-func-entry-exit=0 \
-  --param sra-max-scalarization-size-Ospeed=0
+  --param sra-max-scalarization-size-Ospeed=0 \
+  -fsanitize=alignment,bounds,signed-integer-overflow,shift,integer-divide-by-zero
 
 # Never instrumented: the emulator itself, and the host code that launchers need.
 SIMT_PLAIN_SOURCES := $(filter-out csrc/simt/module.cpp,$(wildcard csrc/simt/*.cpp)) \

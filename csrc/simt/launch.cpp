@@ -78,6 +78,7 @@ constexpr uint64_t kThreadsWorthAWorker = 2048;
 void run_grid(dim3 grid, dim3 dim, size_t smem_bytes, void (*body)(const void*), const void* call,
               size_t call_bytes) {
   if (current) throw Error("invalid launch: from inside a kernel");
+  if (!host_mistake.empty()) throw Error(std::exchange(host_mistake, {}));
   const Options o = options();
   check_sizes(grid, dim, smem_bytes, o);
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;

@@ -164,4 +164,7 @@ void warp_operation(unsigned mask, void* argument, const WarpOperation& operatio
 // hooks.cpp: whether any instrumented file is in this program
 extern constinit bool instrumented;
 
+// undefined.cpp: what host code of an instrumented file did wrong since the last launch
+extern std::string host_mistake;
+
 }  // namespace simt
