@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 
+#include "../../csrc/cuda/conv_im2col.h"
 #include "../../csrc/cuda/conv_im2col_blocks.h"
 #include "../../csrc/plan/cuda_traits.h"
 #include "../../csrc/plan/plan.h"
@@ -92,7 +93,10 @@ bool check_blocks(const ConvProblem& g, Direction direction) {
   int64_t most = 0;
   for (int64_t row = 0; row < all; row += blocks.rows) {
     const int64_t beyond = std::min(all, row + blocks.rows);
-    most = std::max(most, backward ? rows_reaching(g, row, beyond) : beyond - row);
+    const cuda::Rows touching = cuda::rows_touching(g, 0, 1, row, beyond);
+    if (backward && touching.p1 - touching.p0 < rows_reaching(g, row, beyond))
+      return fail(g, direction, "a row that reaches the band is missing");
+    most = std::max(most, backward ? touching.p1 - touching.p0 : beyond - row);
   }
   if (blocks.samples * most * row_bytes > blocks.matrix_bytes)
     return fail(g, direction, "the matrix does not fit its block");
