@@ -28,6 +28,7 @@ demo: build
 
 # pytest comes last, so that its summary closes the output.
 test: lint check-cpp build
+	@$(BIN)/python tools/sass.py --quiet --if-built
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
@@ -105,7 +106,7 @@ $(FAKE_CUDA): tests/fake_cuda/fake_cuda.cpp Makefile | $(READY)
 
 # Registers, spills and instructions of the CUDA kernels against benchmarks/sass_budget.json.
 sass:
-	@CNNKERN_CUDA=1 $(MAKE) --no-print-directory build
+	@CNNKERN_CUDA=1 CNNKERN_TOOLKIT=pypi $(MAKE) --no-print-directory build
 	@$(BIN)/python tools/sass.py $(ARGS)
 
 # Plants faults in the kernels, one by one, and shows that the tests find each: two minutes.

@@ -162,8 +162,7 @@ def make_extension(toolkit: "cuda_toolkit.Toolkit | None") -> CppExtension:
         link += ["-Wl,--exclude-libs,ALL"]
     return CppExtension(
         "cnnkern._C",
-        # .cu files take longest, so that they come first.
-        [*(files("*.cu") if toolkit else []), *files("*.cpp")],
+        [*files("*.cpp"), *(files("*.cu") if toolkit else [])],
         # Without these setuptools takes an extension whose headers changed for finished.
         depends=["setup.py", "tools/cuda_toolkit.py", "tools/nvcc_logged.py", *files("*.h")],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},

@@ -36,6 +36,10 @@ class NoReport(Exception):
     """Why the objects cannot be read: a sentence."""
 
 
+class NoTool(NoReport):
+    """A program is missing."""
+
+
 @dataclass
 class Kernel:
     """One instance of a kernel for one architecture."""
@@ -266,7 +270,7 @@ def _tool(name: str) -> str:
         if place and Path(place).exists():
             return place
     remedy = "install binutils" if name == "c++filt" else "`pip install -r requirements-cuda.txt`"
-    raise NoReport(f"there is no {name} to read machine code with; {remedy}.")
+    raise NoTool(f"there is no {name} to read machine code with; {remedy}.")
 
 
 def _run(command: list[str], folder: str | None = None, text: str | None = None) -> str:
