@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """nvcc_logged.py NVCC ARGUMENT...: runs nvcc and keeps what it says about each kernel.
 
-Beside the object `x.o` it leaves `x.o.log` (ptxas's report, and the seconds it took) and `x.o.d`
-(the headers; torch asks nvcc for them only where it has CUDA itself). Prints everything but that
-report.
+Beside the object `x.o` it leaves `x.o.log` (the seconds of CPU it took, its arguments, ptxas's
+report) and `x.o.d` (the headers; torch asks nvcc for them only where it has CUDA itself). Prints
+everything but that report.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 REPORT = re.compile(r"ptxas info    : (?!\()|\s+\d+ bytes stack frame|\s*$")
@@ -33,7 +33,6 @@ def main(nvcc: str, *arguments: str) -> int:
     extra = ["-Xptxas", "-v"]
     if "-MD" not in arguments and "-MMD" not in arguments:
         extra += ["-MMD", "-MF", f"{target}.d"]
-    start = time.monotonic()
     result = subprocess.run(
         [*cache(), nvcc, *arguments, *extra],
         stdout=subprocess.PIPE,
@@ -42,10 +41,9 @@ def main(nvcc: str, *arguments: str) -> int:
         errors="replace",
         check=False,
     )
-    seconds = time.monotonic() - start
-    Path(f"{target}.log").write_text(
-        f"# {seconds:.1f} seconds: {shlex.join(arguments)}\n{result.stdout}"
-    )
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    head = f"# {spent.ru_utime + spent.ru_stime:.1f} seconds: {shlex.join(arguments)}"
+    Path(f"{target}.log").write_text(f"{head}\n{result.stdout}")
     lines = [line for line in result.stdout.splitlines() if not REPORT.match(line)]
     print(*lines, sep="\n", end="\n" if lines else "")
     return result.returncode

@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     instances = len({(k.source, k.symbol) for k in report.kernels})
     print(
         f"{instances} kernels of {len(sources)} files for {' and '.join(ARCHS)}, nvcc "
-        f"{report.nvcc}, compiled in {sum(report.seconds.values()):.0f} s of processes; "
+        f"{report.nvcc}, compiled in {sum(report.seconds.values()):.0f} s of CPU; "
         f"{len(found)} over budget; {RESULT.relative_to(ROOT)}"
     )
     if report.nvcc != budget.get("nvcc"):
