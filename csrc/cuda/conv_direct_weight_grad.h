@@ -4,28 +4,11 @@
 // Rows are (c, tap) of a group, columns its k. The sum over pixels is cut into splits, each of
 // which writes a matrix of its own; a second kernel adds these in the order of their numbers.
 #pragma once
-#include "../problem/conv_problem.h"
+#include "conv_direct_cut.h"
 #include "index.h"
 #include "tensors.h"
 
 namespace cnnkern::cuda {
-
-enum class WeightGradTile { medium, small };
-
-struct WeightGradCut {
-  WeightGradTile tile;
-  int64_t row_tiles, column_tiles;
-  int64_t splits, split_pixels;
-};
-// The same on every device, so that results have the same bits.
-WeightGradCut cut_weight_grad(const ConvProblem&);
-
-constexpr int weight_grad_rows(WeightGradTile tile) {
-  return tile == WeightGradTile::medium ? 64 : 32;
-}
-constexpr int weight_grad_columns(WeightGradTile tile) {
-  return tile == WeightGradTile::medium ? 64 : 16;
-}
 
 template <class Index>
 struct WeightGradParameters {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "conv_direct.h"
-#include "conv_direct_weight_grad.h"
+#include "conv_direct_cut.h"
 #include "grid.h"
 #include "sizes.h"
 
