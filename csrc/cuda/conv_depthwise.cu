@@ -3,18 +3,33 @@
 
 #include "conv_depthwise_gather.h"
 #include "conv_depthwise_splits.h"
+#include "conv_depthwise_square.h"
+#include "conv_depthwise_tiles.h"
 #include "conv_depthwise_weight_grad.h"
+#include "wide.h"
 
 namespace cnnkern::cuda {
+namespace {
+
+void gather(const ConvProblem& g, Direction direction, const void* source, const WeightView& filter,
+            const void* bias, void* result, Stream stream) {
+  const auto kernel = !square_serves(g) || !fits_int32(g) ? depthwise_gather
+                      : g.kernel[1] == 3                  ? depthwise_square3
+                      : g.kernel[1] == 5                  ? depthwise_square5
+                                                          : depthwise_square7;
+  kernel(g, direction, source, filter, bias, result, stream);
+}
+
+}  // namespace
 
 void conv_depthwise_forward(const ConvProblem& g, const void* x, const WeightView& w,
                             const void* bias, void* y, Stream stream) {
-  depthwise_gather(g, Direction::forward, x, w, bias, y, stream);
+  gather(g, Direction::forward, x, w, bias, y, stream);
 }
 
 void conv_depthwise_input_grad(const ConvProblem& g, const void* dy, const WeightView& w,
                                const void* bias, void* dx, Stream stream) {
-  depthwise_gather(g, Direction::input_grad, dy, w, bias, dx, stream);
+  gather(g, Direction::input_grad, dy, w, bias, dx, stream);
 }
 
 void conv_depthwise_weight_grad(const ConvProblem& g, const void* dy, const void* x,
