@@ -163,8 +163,15 @@ def make_extension(toolkit: "cuda_toolkit.Toolkit | None") -> CppExtension:
     return CppExtension(
         "cnnkern._C",
         [*files("*.cpp"), *(files("*.cu") if toolkit else [])],
-        # Without these setuptools takes an extension whose headers changed for finished.
-        depends=["setup.py", "tools/cuda_toolkit.py", "tools/nvcc_logged.py", *files("*.h")],
+        # Without these setuptools takes an extension whose headers changed for finished, and a
+        # source distribution made without CUDA has no kernels.
+        depends=[
+            "setup.py",
+            "requirements-cuda.txt",
+            "tools/cuda_toolkit.py",
+            "tools/nvcc_logged.py",
+            *files("*.h", "*.cu"),
+        ],
         extra_compile_args={"cxx": cxx, "nvcc": nvcc},
         extra_link_args=link,
     )

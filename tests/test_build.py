@@ -14,6 +14,7 @@ import pytest
 import cnnkern
 
 ROOT = Path(cnnkern.__file__).parents[1]
+FILES = ("setup.py", "pyproject.toml", "requirements-cuda.txt", "README.md", "LICENSE")
 TINY_MODULE = """
 #include <Python.h>
 #include "value.h"
@@ -45,7 +46,7 @@ def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """The project's own set-up around a module that compiles in a second."""
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in FILES:
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "tools").mkdir()
     for path in (ROOT / "tools").glob("*.py"):

@@ -17,6 +17,7 @@ import torch
 import cnnkern
 
 ROOT = Path(cnnkern.__file__).parents[1]
+FILES = ("setup.py", "pyproject.toml", "requirements-cuda.txt", "README.md", "LICENSE")
 sys.path.insert(0, str(ROOT / "tools"))
 import cuda_toolkit  # noqa: E402
 import sass  # noqa: E402
@@ -223,7 +224,7 @@ def test_budget_names_each_excess() -> None:
 @pytest.mark.slow
 def test_build_rebuilds_what_changed_and_sass_finds_what_it_should(tmp_path: Path) -> None:
     toolkit = toolkit_or_skip()
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in FILES:
         shutil.copy(ROOT / name, tmp_path)
     for folder in ("tools", "csrc", "cnnkern", "benchmarks"):
         (tmp_path / folder).mkdir()

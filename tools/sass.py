@@ -117,14 +117,15 @@ def print_table(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="CUDA kernels: sm_80 / sm_90a", title_justify="left")
+    table = Table(title="CUDA kernels, sm_80 / sm_90a where they differ", title_justify="left")
     table.add_column("kernel", no_wrap=True)
     for name in ("instances", "registers", "warps/SM", "stack", "spills", "smem",
                  "load B", "store B", "instructions", "FMA", "MMA", "LDS+STS", "BAR"):  # fmt: skip
         table.add_column(name, justify="right")
 
     def cell(archs: dict[str, list[Kernel]], value: Callable[[list[Kernel]], object]) -> str:
-        return " / ".join(str(value(archs[a])) if a in archs else "-" for a in ARCHS)
+        texts = [str(value(archs[a])) if a in archs else "-" for a in ARCHS]
+        return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
     def most(*names: str) -> Callable[[list[Kernel]], int]:
         return lambda ks: max(sum(k.counts.get(n, 0) for n in names) for k in ks)

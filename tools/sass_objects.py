@@ -129,7 +129,9 @@ def _read_object(source: str, target: Path) -> list[Kernel]:
         for cubin in sorted(Path(scratch).glob("*.cubin")):
             arch = cubin.name.split(".")[-2]
             threads = launch_bounds(cubin.read_bytes())
-            for symbol, operations in _functions(_run([_tool("nvdisasm"), "-c", str(cubin)])):
+            for symbol, operations in _functions(
+                _run([_tool("nvdisasm"), "-c", "-ndf", str(cubin)])
+            ):
                 if (arch, symbol) in found:
                     found[arch, symbol].max_threads = threads.get(symbol)
                     _count(found[arch, symbol], operations)
