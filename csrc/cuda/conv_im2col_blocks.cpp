@@ -58,9 +58,19 @@ DataType im2col_matrix_type(const ConvProblem& g, Direction direction) {
   return direction == Direction::forward || size_of(g.dtype) > 2 ? g.dtype : DataType::float32;
 }
 
+bool is_its_own_matrix(const ConvProblem& g, Direction direction) {
+  for (size_t i = 0; i < 3; ++i) {
+    if (g.kernel[i] != 1 || g.stride[i] != 1 || g.pad_before[i] != 0 || g.pad_after[i] != 0)
+      return false;
+  }
+  const bool adds = direction == Direction::input_grad && (g.bias || g.relu);
+  return !adds && im2col_matrix_type(g, direction) == g.dtype;
+}
+
 Blocks im2col_blocks(const ConvProblem& g, Direction direction) {
   if (is_empty(g)) return {1, 1, 0};
   const bool backward = direction == Direction::input_grad;
+  if (is_its_own_matrix(g, direction)) return {g.n, g.output[0] * g.output[1], 0};
   const RowBytes bytes = row_bytes(g, direction);
   const int64_t output_rows = g.output[0] * g.output[1];
   const int64_t all = backward ? g.input[0] * g.input[1] : output_rows;
@@ -88,10 +98,11 @@ int64_t im2col_workspace_bytes(const ConvProblem& g, Direction direction) {
   any.n = std::numeric_limits<int64_t>::max();
   const RowBytes bytes = row_bytes(g, direction);
   const int64_t matrix = im2col_blocks(any, direction).matrix_bytes;
+  const int64_t copy = matrix ? matrix / bytes.matrix * bytes.copy : 0;
   const DataType type = im2col_matrix_type(g, direction);
   // Weights are converted first, then laid out.
   const int64_t copies = direction == Direction::input_grad && type != g.dtype ? 2 : 1;
-  return matrix + matrix / bytes.matrix * bytes.copy + copies * weight_elements(g) * size_of(type);
+  return matrix + copy + copies * weight_elements(g) * size_of(type);
 }
 
 }  // namespace cnnkern::cuda

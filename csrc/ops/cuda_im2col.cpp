@@ -56,29 +56,33 @@ struct Product {
     if (last) dense = dense.movedim(1, -1);
     return dense.contiguous().view({groups, kg, depth});
   }
-  // The rows of an activation of K channels: contiguous, of one sample, [groups, Kg, L];
-  // channels_last [groups, L, Kg].
-  Tensor outputs(const Tensor& y, const Rows& rows, int64_t n) const {
+  // The rows of an activation of K channels: channels_last [groups, L, Kg]; contiguous, of one
+  // sample, [groups, Kg, L], or of all samples of the block, [samples, K, L].
+  Tensor outputs(const Tensor& y, const Rows& rows, int64_t n, bool all) const {
     const int64_t row = problem.output[2], k = problem.k;
     if (last) {
       const int64_t first = rows.n0 * pixels + rows.p0 * row;
       return y.as_strided({groups, positions(rows), kg}, {kg, k, 1},
                           y.storage_offset() + first * k);
     }
-    return y.as_strided({groups, kg, positions(rows)}, {kg * pixels, pixels, 1},
+    return y.as_strided({all ? rows.n1 - rows.n0 : groups, kg, positions(rows)},
+                        {kg * pixels, pixels, 1},
                         y.storage_offset() + n * k * pixels + rows.p0 * row);
   }
-  // The same for a matrix of windows: [groups, D, L] of one sample; [groups, L, D].
-  Tensor windows(const Tensor& matrix, const Rows& rows, int64_t n) const {
-    const int64_t length = positions(rows);
-    if (last) return matrix.as_strided({groups, length, depth}, {depth, groups * depth, 1}, 0);
-    return matrix.as_strided({groups, depth, length}, {depth * length, length, 1},
-                             (n - rows.n0) * groups * depth * length);
+  // The same for a matrix of windows: [groups, L, D]; [groups, D, L] or [samples, D, L].
+  Tensor windows(const Tensor& matrix, const Rows& rows, int64_t n, bool all) const {
+    const int64_t length = positions(rows), first = matrix.storage_offset();
+    if (last) return matrix.as_strided({groups, length, depth}, {depth, groups * depth, 1}, first);
+    return matrix.as_strided({all ? rows.n1 - rows.n0 : groups, depth, length},
+                             {depth * length, length, 1},
+                             first + (n - rows.n0) * groups * depth * length);
   }
-  // Each sample of a block by itself where its matrices lie apart.
+  // One product serves all samples of a block in channels_last, and where a single group leaves
+  // the batch's place to them; else each sample has its own.
+  bool together() const { return last || groups == 1; }
   template <class F>
-  void each_sample(const Rows& rows, const F& f) const {
-    for (int64_t n = rows.n0; n < (last ? rows.n0 + 1 : rows.n1); ++n) f(n);
+  void each_product(const Rows& rows, bool all, const F& f) const {
+    for (int64_t n = rows.n0; n < (last || all ? rows.n0 + 1 : rows.n1); ++n) f(n);
   }
 };
 
@@ -90,9 +94,11 @@ void each_block(const ConvProblem& g, const cuda::Blocks& blocks, int64_t height
       f(n, std::min(g.n, n + blocks.samples), row, std::min(height, row + blocks.rows));
 }
 
+// `own`: the tensor that is the matrix where none is laid out.
 Tensor matrix_of(const char* op, const ConvProblem& g, Direction direction,
-                 const cuda::Blocks& blocks, at::ScalarType type, const Tensor& like) {
-  return workspace(op, g, direction, Algorithm::im2col, blocks.matrix_bytes, like).view(type);
+                 const cuda::Blocks& blocks, at::ScalarType type, const Tensor& own) {
+  if (cuda::is_its_own_matrix(g, direction)) return own;
+  return workspace(op, g, direction, Algorithm::im2col, blocks.matrix_bytes, own).view(type);
 }
 
 DataType data_type_of(at::ScalarType type) {
@@ -106,6 +112,7 @@ at::ScalarType wide(at::ScalarType type) { return type == at::kDouble ? at::kDou
 
 void lay_out(const char* op, const ConvProblem& g, const Rows& rows, const Tensor& x,
              const Tensor& matrix) {
+  if (matrix.is_same(x)) return;
   const Argument from("input", x, Use::in), to("matrix", matrix, Use::inout);
   launch(op, [&] {
     cuda::im2col(g, rows, from.data(), to.data(), data_type_of(matrix.scalar_type()),
@@ -130,10 +137,10 @@ void im2col_forward(const char* op, const ConvProblem& g, const Tensor& x, const
   each_block(g, blocks, g.output[0] * g.output[1], [&](auto n0, auto n1, auto p0, auto p1) {
     const Rows rows{n0, n1, p0, p1};
     lay_out(op, g, rows, x, matrix);
-    product.each_sample(rows, [&](int64_t n) {
-      Tensor to = product.outputs(y, rows, n);
-      const Tensor windows = product.windows(matrix, rows, n);
-      const Tensor a = product.last ? windows : filters;
+    product.each_product(rows, product.together(), [&](int64_t n) {
+      Tensor to = product.outputs(y, rows, n, product.together());
+      const Tensor windows = product.windows(matrix, rows, n, product.together());
+      const Tensor a = product.last ? windows : filters.expand({to.size(0), -1, -1});
       const Tensor b = product.last ? filters.transpose(1, 2) : windows;
       if (bias.defined())
         at::baddbmm_out(to, biases.expand_as(to), a, b);
@@ -149,20 +156,21 @@ void im2col_input_grad(const char* op, const ConvProblem& g, const Tensor& dy, c
   const Product product(g);
   const cuda::Blocks blocks = cuda::im2col_blocks(g, Direction::input_grad);
   const at::ScalarType type = wide(dy.scalar_type());
-  const Tensor matrix = matrix_of(op, g, Direction::input_grad, blocks, type, dy);
+  const Tensor matrix = matrix_of(op, g, Direction::input_grad, blocks, type, dx);
   const Tensor filters = product.filters(w, type);
   each_block(g, blocks, g.input[0] * g.input[1], [&](auto n0, auto n1, auto h0, auto h1) {
     const Rows rows = cuda::rows_touching(g, n0, n1, h0, h1);
     if (rows.p0 < rows.p1) {
-      product.each_sample(rows, [&](int64_t n) {
-        const Tensor from = product.outputs(dy, rows, n).to(type);
-        Tensor to = product.windows(matrix, rows, n);
+      product.each_product(rows, product.together(), [&](int64_t n) {
+        const Tensor from = product.outputs(dy, rows, n, product.together()).to(type);
+        Tensor to = product.windows(matrix, rows, n, product.together());
         if (product.last)
           at::bmm_out(to, from, filters);
         else
-          at::bmm_out(to, filters.transpose(1, 2), from);
+          at::bmm_out(to, filters.transpose(1, 2).expand({to.size(0), -1, -1}), from);
       });
     }
+    if (matrix.is_same(dx)) return;
     const Argument from("matrix", matrix, Use::in), plus("bias", bias, Use::in);
     const Argument to("input gradient", dx, Use::inout);
     launch(op, [&] {
@@ -182,9 +190,9 @@ void im2col_weight_grad(const char* op, const ConvProblem& g, const Tensor& dy, 
   each_block(g, blocks, g.output[0] * g.output[1], [&](auto n0, auto n1, auto p0, auto p1) {
     const Rows rows{n0, n1, p0, p1};
     lay_out(op, g, rows, x, matrix);
-    product.each_sample(rows, [&](int64_t n) {
-      const Tensor from = product.outputs(dy, rows, n).to(type);
-      const Tensor windows = product.windows(matrix, rows, n);
+    product.each_product(rows, /*all=*/false, [&](int64_t n) {
+      const Tensor from = product.outputs(dy, rows, n, false).to(type);
+      const Tensor windows = product.windows(matrix, rows, n, false);
       if (product.last)
         sums.baddbmm_(from.transpose(1, 2), windows);
       else

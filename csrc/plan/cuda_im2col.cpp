@@ -57,32 +57,36 @@ Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits)
   const cuda::Blocks cut = cuda::im2col_blocks(g, direction);
   const DataType type = cuda::im2col_matrix_type(g, direction);
   const double n = static_cast<double>(g.n), pixels = n * volume(g.output);
-  const double own = static_cast<double>(size_of(g.dtype));
+  const double element = static_cast<double>(size_of(g.dtype));
   const double size = static_cast<double>(size_of(type));
   const double matrix = pixels * static_cast<double>(g.c) * volume(g.kernel) * size;
-  const double x = n * static_cast<double>(g.c) * volume(g.input) * own;
+  const double x = n * static_cast<double>(g.c) * volume(g.input) * element;
   const double y = pixels * static_cast<double>(g.k);
   const double bands = bands_of(g, direction, cut);
   const double blocks = std::max(std::ceil(n / static_cast<double>(cut.samples)) * bands, 1.0);
-  // A contiguous matrix is one of each sample.
-  const double products = g.format == Format::channels_last ? blocks : std::max(n * bands, 1.0);
+  // Contiguous matrices are one of each sample. One call multiplies those of a block, unless there
+  // are groups as well, or their products are to be added.
+  const bool together =
+      g.format == Format::channels_last || (g.groups == 1 && direction != Direction::weight_grad);
+  const double products = together ? blocks : std::max(n * bands, 1.0);
+  const bool own = cuda::is_its_own_matrix(g, direction);
 
   // The matrix is written and read once each. What of a block stays in half of the L2 cache is read
   // from there.
   const double block = std::max(matrix / blocks, 1.0);
   const double from_memory =
-      1 - std::min(static_cast<double>(traits.cuda.l2_bytes) / 2 / block, 1.0);
-  double moves = x + matrix, launches = blocks + products;
+      own ? 1 : 1 - std::min(static_cast<double>(traits.cuda.l2_bytes) / 2 / block, 1.0);
+  double moves = own ? 0 : x + matrix, launches = (own ? 0 : blocks) + products;
   if (direction == Direction::forward && g.bias) {
-    moves += 2 * y * own;
+    moves += 2 * y * element;
     launches += products;
   }
   if (direction == Direction::forward && g.relu) {
-    moves += 2 * y * own;
+    moves += 2 * y * element;
     launches += 1;
   }
   if (type != g.dtype) {
-    moves += y * (own + size);
+    moves += y * (element + size);
     launches += products;
   }
   cost.moves_us = copy_us(moves, traits);
