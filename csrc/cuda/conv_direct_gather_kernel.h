@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const Index phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
   const auto &d = p.axis[0][rest], &h = p.axis[1][phase_h], &w = p.axis[2][phase_w];
   const Index count = p.samples * d.out.d * h.out.d * w.out.d;
-  if (first_pixel >= count) return;  // phases differ in size
+  if (first_pixel >= count) return;  // the whole block: phases differ in size
 
   if (thread < Tile::kM) {
     // Positions so low that no tap lies inside.

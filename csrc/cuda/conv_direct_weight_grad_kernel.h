@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       }
     }
   }
-  if (!with_bias) return;
+  if (!with_bias) return;  // the whole block
   bias.flush();
 #pragma unroll
   for (int j = 0; j < kRowsB; ++j) buffers[term * Tile::kPitchB + row0 + j * kSpan] = bias.total[j];
