@@ -34,8 +34,14 @@ void conv_depthwise_input_grad(const ConvProblem& g, const void* dy, const Weigh
 
 void conv_depthwise_weight_grad(const ConvProblem& g, const void* dy, const void* x,
                                 const WeightView& dw, void* db, void* workspace, Stream stream) {
-  depthwise_weight_sums(g, dy, x, workspace, stream);
-  depthwise_weight_store(g, weight_grad_shares(g).splits, workspace, dw, db, stream);
+  const bool square = square_serves(g) && fits_int32(g);
+  const auto sums = !square            ? depthwise_weight_sums
+                    : g.kernel[1] == 3 ? depthwise_square3_weight_sums
+                    : g.kernel[1] == 5 ? depthwise_square5_weight_sums
+                                       : depthwise_square7_weight_sums;
+  sums(g, dy, x, workspace, stream);
+  const int64_t splits = square ? square_weight_splits(g) : weight_grad_shares(g).splits;
+  depthwise_weight_store(g, splits, workspace, dw, db, stream);
 }
 
 }  // namespace cnnkern::cuda

@@ -48,10 +48,25 @@ WeightGradShares weight_grad_shares(const ConvProblem& g) {
   return s;
 }
 
+int64_t square_weight_units(const SquareTiles& t) {
+  return int64_t{t.images} * t.row_tiles * t.column_tiles;
+}
+
+int64_t square_weight_splits(const ConvProblem& g) {
+  const SquareTiles t = square_tiles(g, Direction::weight_grad, true);
+  return std::min(square_weight_units(t), most_splits(g, t.channel_tiles));
+}
+
 int64_t conv_depthwise_workspace_bytes(const ConvProblem& g, Direction direction) {
   if (direction != Direction::weight_grad || !g.k) return 0;
   const WeightGradShares s = weight_grad_shares(g);
-  return most_splits(g, ceil_div(g.k, s.channels) * s.tap_groups) * sum_bytes(g);
+  int64_t splits = most_splits(g, ceil_div(g.k, s.channels) * s.tap_groups);
+  // Larger batches may have offsets that only the other kernel counts.
+  if (square_serves(g)) {
+    const SquareTiles t = square_tiles(g, Direction::weight_grad, true);
+    splits = std::max(splits, most_splits(g, t.channel_tiles));
+  }
+  return splits * sum_bytes(g);
 }
 
 }  // namespace cnnkern::cuda

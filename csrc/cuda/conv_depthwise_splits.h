@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "../problem/conv_problem.h"
+#include "conv_depthwise_tiles.h"
 
 namespace cnnkern::cuda {
 
@@ -25,5 +26,9 @@ WeightGradShares weight_grad_shares(const ConvProblem&);
 
 // Splits that keep the GPU busy, and the partial sums few; independent of the batch.
 int64_t most_splits(const ConvProblem&, int64_t blocks);
+
+// With square filters: all tiles of a channel tile, and how they are shared out.
+int64_t square_weight_units(const SquareTiles&);
+int64_t square_weight_splits(const ConvProblem&);
 
 }  // namespace cnnkern::cuda

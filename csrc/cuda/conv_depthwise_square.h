@@ -14,4 +14,12 @@ void depthwise_square5(const ConvProblem&, Direction, const void* source, const 
 void depthwise_square7(const ConvProblem&, Direction, const void* source, const WeightView& filter,
                        const void* bias, void* result, Stream);
 
+// First stage of a weight gradient: see conv_depthwise_weight_grad.h.
+void depthwise_square3_weight_sums(const ConvProblem&, const void* dy, const void* x,
+                                   void* workspace, Stream);
+void depthwise_square5_weight_sums(const ConvProblem&, const void* dy, const void* x,
+                                   void* workspace, Stream);
+void depthwise_square7_weight_sums(const ConvProblem&, const void* dy, const void* x,
+                                   void* workspace, Stream);
+
 }  // namespace cnnkern::cuda

@@ -12,6 +12,7 @@
 #include "../problem/text.h"
 #include "arch/math.h"
 #include "conv_depthwise_result.h"
+#include "conv_depthwise_square_reach.h"
 #include "conv_depthwise_stage.h"
 #include "conv_depthwise_tiles.h"
 #include "element.h"
@@ -33,16 +34,6 @@ struct SquareCall {
   int64_t filter_stride[3];          // k, h, w
   bool reversed, relu, staged_result, channels_last;
 };
-
-// What a tile of steps reads, of one axis.
-struct Reach {
-  int begin, end;
-};
-template <int kStep, int kWindow>
-__device__ Reach reach(const SquareAxis& a, int first_step, int last_step) {
-  const int begin = first_step * kStep + a.lower, end = last_step * kStep + a.lower + kWindow;
-  return {min(max(begin, 0), a.sources), min(max(end - kStep, 0), a.sources)};
-}
 
 template <class T, int kTaps, int kStep, int kSpread>
 __global__ void __launch_bounds__(256, kTaps == 3 ? 4 : 2)

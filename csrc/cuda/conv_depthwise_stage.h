@@ -48,7 +48,8 @@ __device__ void copy_segments(const Staging& g, const Box& box, int shift, From 
     const auto source = from(row, column) + first;
     const auto target = to(row, column) + first;
     if (N > 1 && first >= 0 && first + N <= length) {
-      store(target, load<N>(source));
+      // As one value: compilers take a Vector to pieces on its way.
+      *reinterpret_cast<uint4*>(target) = *reinterpret_cast<const uint4*>(source);
     } else {
 #pragma unroll
       for (int j = 0; j < N; ++j) {

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_depthwise_square.h"
+#include "conv_depthwise_square_weight_grad.h"
+
+namespace cnnkern::cuda {
+
+void depthwise_square7_weight_sums(const ConvProblem& g, const void* dy, const void* x,
+                                   void* workspace, Stream stream) {
+  run_square_weight<7>(g, dy, x, workspace, stream);
+}
+
+}  // namespace cnnkern::cuda
