@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import setuptools
 from setuptools import setup
 
 
@@ -140,6 +141,19 @@ class Build(BuildExtension):
         self.compiler.object_filenames = object_filenames
 
 
+class WithoutMetadata(setuptools.Distribution):
+    """Reads no pyproject.toml, of which an extension built in place needs nothing."""
+
+    def parse_config_files(self, *arguments: object, **options: object) -> None:
+        pass
+
+
+def distribution() -> dict[str, type]:
+    # setuptools before 77 refuses how pyproject.toml states the license.
+    old = int(setuptools.__version__.split(".")[0]) < 77
+    return {"distclass": WithoutMetadata} if old and "build_ext" in sys.argv else {}
+
+
 def files(*patterns: str) -> list[str]:
     """Those of csrc without the emulator, which only tests build."""
     found = [path for pattern in patterns for path in sorted(Path("csrc").rglob(pattern))]
@@ -178,4 +192,4 @@ def make_extension(toolkit: "cuda_toolkit.Toolkit | None") -> CppExtension:
 
 
 os.chdir(ROOT)
-setup(ext_modules=[make_extension(find_toolkit())], cmdclass={"build_ext": Build})
+setup(ext_modules=[make_extension(find_toolkit())], cmdclass={"build_ext": Build}, **distribution())
