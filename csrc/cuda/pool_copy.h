@@ -18,14 +18,26 @@ __device__ Index floor_16(Index i) {
 // where `wide`. One thread writes all of any 16 bytes.
 template <class T, class Index>
 __device__ void copy_in(T* to, const T* from, Index begin, Index end, Index total, bool wide) {
-  constexpr int N = kLanes<T>;
+  constexpr int N = kLanes<T>, kAhead = 4;  // loads in flight
+  const Index step = Index(blockDim.x) * N, own = Index(threadIdx.x) * N;
   const Index first = floor_16<T>(begin);
-  for (Index i = first + Index(threadIdx.x) * N; i < end; i += Index(blockDim.x) * N) {
-    if (wide && i + N <= total) {
-      store<N>(to + (i - first), load<N>(from + i));
-    } else {
-      for (Index j = larger(i, begin); j < smaller(i + N, end); ++j) to[j - first] = from[j];
+  const Index whole = wide ? floor_16<T>(smaller(end + N - 1, total)) : first;
+#pragma unroll 1
+  for (Index i = first + own; i < whole; i += kAhead * step) {
+    Vector<T, N> v[kAhead];
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) {
+      if (i + k * step < whole) v[k] = load<N>(from + i + k * step);
     }
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) {
+      if (i + k * step < whole) store<N>(to + (i + k * step - first), v[k]);
+    }
+  }
+#pragma unroll 1
+  for (Index i = larger(whole, first) + own; i < end; i += step) {
+#pragma unroll 1
+    for (Index j = larger(i, begin); j < smaller(i + N, end); ++j) to[j - first] = from[j];
   }
 }
 
@@ -34,6 +46,7 @@ template <class T, class S, class Index>
 __device__ void copy_out(T* to, const S* from, Index begin, Index end, bool wide) {
   constexpr int N = kLanes<T>, M = smaller(N, kLanes<S>);
   const Index first = floor_16<T>(begin);
+#pragma unroll 1
   for (Index i = first + Index(threadIdx.x) * N; i < end; i += Index(blockDim.x) * N) {
     if (wide && i >= begin && i + N <= end) {
       Vector<T, N> v;
@@ -43,6 +56,7 @@ __device__ void copy_out(T* to, const S* from, Index begin, Index end, bool wide
       }
       store<N>(to + i, v);
     } else {
+#pragma unroll 1
       for (Index j = larger(i, begin); j < smaller(i + N, end); ++j) to[j] = T(from[j - first]);
     }
   }

@@ -10,7 +10,13 @@
 
 namespace cnnkern::cuda {
 
-constexpr double kBound = 1.05;
+constexpr double kBound = 1.08;
+
+// Parts of equal size instead of a small last one.
+template <class Index>
+Index balanced(Index extent, Index part) {
+  return Index(ceil_div(extent, ceil_div(extent, smaller(part, extent))));
+}
 
 // What a part costs, seen from the tensor that is written.
 template <class Axis>
@@ -33,7 +39,8 @@ struct Halo {
   }
   // How often an element is read where parts are this long along axis a.
   double repeats(int a, Index part) const {
-    if (part >= written(a)) return 1;
+    part = balanced(written(a), part);
+    if (part == written(a)) return 1;
     return double(most_read(a, part)) * double(ceil_div(written(a), part)) / double(all_read(a));
   }
   // All bytes over the tensors' own, when elements are read so often.
@@ -46,12 +53,6 @@ struct Halo {
     return (reads * repeated + writes) / (reads + writes);
   }
 };
-
-// Parts of equal size instead of a small last one.
-template <class Index>
-Index balanced(Index extent, Index part) {
-  return Index(ceil_div(extent, ceil_div(extent, smaller(part, extent))));
-}
 
 // Boxes of positions, whose blocks take a chunk of the elements at each: `lanes` threads along
 // them, `slots` positions at a time.
@@ -71,7 +72,7 @@ struct Boxes {
 // `vectors`: pieces of the block of elements, each of `vector_bytes`, that a thread takes.
 template <class Axis, class Index = typename Axis::Index>
 Boxes<Index> choose_boxes(const Halo<Axis>& halo, int64_t vectors, int64_t vector_bytes) {
-  constexpr int64_t kSector = 32, kChunk = 256;  // bytes
+  constexpr int64_t kSector = 32, kChunk = 128;  // bytes
   Boxes<Index> b;
   b.chunks = Divisor<Index>(ceil_div(vectors * vector_bytes, kChunk));
   int64_t lanes = ceil_div(vectors, b.chunks.d);
@@ -86,7 +87,9 @@ Boxes<Index> choose_boxes(const Halo<Axis>& halo, int64_t vectors, int64_t vecto
   }
   std::fill_n(b.size, 4, Index(1));
   const auto volume = [&] { return int64_t(b.size[0]) * b.size[1] * b.size[2] * b.size[3]; };
-  const auto grow = [&](int a) { b.size[a] = smaller<Index>(2 * b.size[a], b.extent[a]); };
+  const auto grow = [&](int a) {
+    b.size[a] = smaller<Index>(b.size[a] + ceil_div(b.size[a], 4), b.extent[a]);
+  };
   // A thread has one to four positions, the more the larger the problem.
   const int64_t work =
       Boxes<Index>::kThreads * larger<int64_t>(1, int64_t(smaller(total / 2e5, 4.)));
