@@ -177,6 +177,23 @@ def test_packages_are_installed_where_cuda_is_wanted(
     assert install("1", driver=True) == 1
 
 
+@pytest.mark.parametrize(("choice", "status"), [("1", 1), ("auto", 0)])
+def test_failed_installation_stops_only_who_asked(
+    only, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], choice, status
+) -> None:
+    only()
+    monkeypatch.setenv("CNNKERN_CUDA", choice)
+    monkeypatch.setattr(cuda_toolkit, "AUTO_BUILDS_CUDA", True)
+    monkeypatch.setattr(cuda_toolkit, "has_driver", lambda: True)
+    monkeypatch.setattr(cuda_toolkit, "missing_packages", lambda: ["nvidia-cuda-nvcc==0"])
+    monkeypatch.setattr(cuda_toolkit, "INSTALLED_MIB", 1 << 40)
+    monkeypatch.setattr(cuda_toolkit, "torch_cuda", lambda: "13.0")
+    assert cuda_toolkit.main() == status
+    error = capsys.readouterr().err
+    assert "the CUDA compiler needs " in error
+    assert ("CPU kernels only" in error) is (choice == "auto")
+
+
 def test_torchs_cuda_is_read_without_importing_it() -> None:
     assert cuda_toolkit.torch_cuda() == torch.version.cuda
 

@@ -234,8 +234,20 @@ def install() -> None:
         )
 
 
-if __name__ == "__main__":
+def main() -> int:
     try:
         install()
-    except (BadSetting, NoToolkit) as error:
-        sys.exit(f"cnnkern: {error}")
+    except BadSetting as error:
+        print(f"cnnkern: {error}", file=sys.stderr)
+        return 1
+    except NoToolkit as error:
+        # Where nobody asked for CUDA the CPU's kernels are better than none.
+        asked = choice() == "1"
+        without = "" if asked else "this build has CPU kernels only: "
+        print(f"cnnkern: {without}{error}", file=sys.stderr)
+        return int(asked)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
