@@ -11,8 +11,11 @@ CUDA_INCLUDE ?= $(shell for d in .venv/lib/python3*/site-packages/nvidia/cu13/in
   if [ -f "$$d/cuda_runtime.h" ]; then echo "$$d"; break; fi; done)
 
 # x86-64-v3 for its fused multiply-add, which fma() has to be. -g1: lines for the reports.
-SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fPIC \
-  -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -Wall -Wextra -Wno-unknown-pragmas
+# No strict aliasing: kernels read arrays through vector types. No sibling calls: a report takes its
+# line from the return address.
+SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing \
+  -fno-optimize-sibling-calls -fPIC \
+  -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -I. -Wall -Wextra -Wno-unknown-pragmas
 # SRA would split the copy of a 16-byte vector into loads of its elements.
 SIMT_CHECK := -fsanitize=thread --param tsan-instrument-func-entry-exit=0 \
   --param sra-max-scalarization-size-Ospeed=0 \

@@ -27,6 +27,7 @@ void mbarrier_arrive(uint64_t* bar);
 void mbarrier_wait(uint64_t* bar, unsigned parity, Where where);
 void fence_proxy_async();
 
+namespace values {  // so that calls with one do not find the functions of simt by its type
 // What a tensor copy needs of a CUtensorMap; fastest axis first.
 struct TensorMap {
   const unsigned char* base = nullptr;
@@ -36,6 +37,9 @@ struct TensorMap {
   unsigned stride[2] = {1, 1};       // in W and H, in elements
   unsigned rows = 0, cols = 0;       // of the box: rows of cols elements, 128 bytes
 };
+}  // namespace values
+using values::TensorMap;
+
 // cp.async.bulk.tensor into shared memory, with the 128-byte swizzle; completes bar's bytes.
 void tma_im2col(void* to, const TensorMap& map, int c, int w, int h, int n, unsigned w_offset,
                 unsigned h_offset, uint64_t* bar);

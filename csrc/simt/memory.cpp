@@ -168,7 +168,7 @@ void global_access(Block& b, Range& r, size_t offset, size_t bytes, Access acces
     return global_access(b, *r, size_t(p - r->lo), bytes, access, pc);
   }
   if (access == Access::read) {  // constants of the program itself
-    const char* page = p - reinterpret_cast<uintptr_t>(p) % 4096;
+    const uintptr_t page = reinterpret_cast<uintptr_t>(p) / 4096 * 4096;
     if (page == b.constants) return;
     Dl_info info;
     if (dladdr(p, &info)) {

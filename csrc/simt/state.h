@@ -147,7 +147,7 @@ struct Block {
   Stats stats;
   std::string error;
   Stacks stacks;
-  const char* constants = nullptr;  // a page known to hold constants of the program
+  uintptr_t constants = 1;  // a page known to hold constants of the program
 };
 
 // The block that this machine thread runs, or null.
