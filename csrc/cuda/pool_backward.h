@@ -30,11 +30,11 @@ struct Gradients {
 template <class Rule, int V, class Axis, class Index = typename Axis::Index>
 __device__ void sum_windows(const Pool<Axis>& g,
                             const Gradients<typename Rule::T, Index>& gradients, Index z, Index y,
-                            Index x, Compute<typename Rule::T> (&total)[V]) {
+                            const Cover<Index>& widths, Compute<typename Rule::T> (&total)[V]) {
   using A = Compute<typename Rule::T>;
   constexpr int kMostTerms = 128;  // before a partial sum is added to the total
   const Axis &depth = g.axis[0], &height = g.axis[1], &width = g.axis[2];
-  const Cover<Index> heights = height.cover(y), widths = width.cover(x);
+  const Cover<Index> heights = height.cover(y);
   A sum[V];
   for (int v = 0; v < V; ++v) total[v] = sum[v] = 0;
   // Windows that have the same divisor are divided together.
@@ -87,19 +87,25 @@ __global__ void __launch_bounds__(256, 2)
                            typename Rule::T* dx) {
   using T = typename Rule::T;
   using Index = typename Axis::Index;
-  Index channel;
-  BoxPosition<Index> at;
-  if (!at.begin(boxes, V, g.block, channel)) return;
+  const BoxPositions<Index> at(boxes, V);
+  if (at.channel >= g.block) return;
 #pragma unroll 1
-  for (; at.left(boxes); at.next(boxes)) {
-    if (!at.inside(boxes)) continue;
-    const Index origin = at.n * g.output_plane() * g.block + channel;
-    Compute<T> total[V];
-    sum_windows<Rule, V>(g, Gradients<T, Index>{dy, argmax, argmax_bytes, origin, origin}, at.d,
-                         at.h, at.w, total);
-    Vector<T, V> values;
-    for (int v = 0; v < V; ++v) values.value[v] = narrow<T>(total[v]);
-    store<V>(dx + at.flat(boxes) * g.block + channel, values);
+  for (Index q = at.column; q < boxes.size[3]; q += boxes.columns.d) {
+    const Index w = at.box_w + q;
+    if (w >= boxes.extent[3]) return;
+    const Cover<Index> column = g.axis[2].cover(w);
+#pragma unroll 1
+    for (Index row = at.row; row < boxes.rows; row += boxes.row_slots) {
+      Index n, d, h;
+      if (!at.find(boxes, row, n, d, h)) continue;
+      const Index origin = n * g.output_plane() * g.block + at.channel;
+      const Gradients<T, Index> gradients{dy, argmax, argmax_bytes, origin, origin};
+      Compute<T> total[V];
+      sum_windows<Rule, V>(g, gradients, d, h, column, total);
+      Vector<T, V> values;
+      for (int v = 0; v < V; ++v) values.value[v] = narrow<T>(total[v]);
+      store<V>(dx + at.flat(boxes, n, d, h, w) * g.block + at.channel, values);
+    }
   }
 }
 
@@ -133,17 +139,24 @@ __global__ void __launch_bounds__(256, 2)
   const Index first = floor_16<T>(begin);
   const Index first_argmax =
       argmax_bytes == 1 ? floor_16<uint8_t>(begin) : floor_16<int32_t>(begin);
-  const Index count = part.written_end - part.written_begin;
   Gradients<T, Index> gradients{staged_dy, staged_argmax, argmax_bytes, 0, 0};
+  Index column_at = Index(threadIdx.x);
+  const Index row_at = split(column_at, slabs.columns);
+  // The last threads may make no whole row.
+  const Index row_end = row_at < slabs.row_slots ? part.row_end : 0;
 #pragma unroll 1
-  for (Index i = Index(threadIdx.x); i < count; i += Index(blockDim.x)) {
-    Index x = part.written_begin + i, y = split(x, slabs.width), z = split(y, slabs.height);
-    const Index origin = split(z, slabs.depth) * slabs.read_plane;
-    gradients.dy_origin = origin - first;
-    gradients.argmax_origin = origin - first_argmax;
-    Compute<T> sum[1];
-    sum_windows<Rule, 1>(g, gradients, z, y, x, sum);
-    staged_dx[i + shift<T>(part)] = narrow<T>(sum[0]);
+  for (Index q = part.width_begin + column_at; q < part.width_end; q += slabs.columns.d) {
+    const Cover<Index> column = g.axis[2].cover(q);
+#pragma unroll 1
+    for (Index row = part.row_begin + row_at; row < row_end; row += slabs.row_slots) {
+      Index y = row, z = split(y, slabs.height);
+      const Index origin = split(z, slabs.depth) * slabs.read_plane;
+      gradients.dy_origin = origin - first;
+      gradients.argmax_origin = origin - first_argmax;
+      Compute<T> sum[1];
+      sum_windows<Rule, 1>(g, gradients, z, y, column, sum);
+      staged_dx[row * slabs.width + q - part.written_begin + shift<T>(part)] = narrow<T>(sum[0]);
+    }
   }
   __syncthreads();
   copy_out(dx, staged_dx, part.written_begin, part.written_end, wide);

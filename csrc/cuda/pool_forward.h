@@ -16,18 +16,27 @@ namespace cnnkern::cuda {
 
 constexpr int kMostTerms = 128;
 
-// The windows of one output along its three axes.
+// What the outputs of a column share.
+template <class Axis>
+struct Column {
+  using Index = typename Axis::Index;
+  Taps<Index> taps;
+  Index counted;
+
+  __device__ Column(const Pool<Axis>& g, Index x)
+      : taps(g.axis[2].taps(x)), counted(g.axis[2].counted(x)) {}
+};
+
+// The window of one output along its three axes.
 template <class Axis>
 struct Window {
   using Index = typename Axis::Index;
   Taps<Index> d, h, w;
   Index divisor;
 
-  __device__ Window(const Pool<Axis>& g, Index z, Index y, Index x)
-      : d(g.axis[0].taps(z)), h(g.axis[1].taps(y)), w(g.axis[2].taps(x)), divisor(g.divisor) {
-    if (divisor == 0) {
-      divisor = g.axis[0].counted(z) * g.axis[1].counted(y) * g.axis[2].counted(x);
-    }
+  __device__ Window(const Pool<Axis>& g, Index z, Index y, const Column<Axis>& column)
+      : d(g.axis[0].taps(z)), h(g.axis[1].taps(y)), w(column.taps), divisor(g.divisor) {
+    if (divisor == 0) divisor = g.axis[0].counted(z) * g.axis[1].counted(y) * column.counted;
   }
   // Of row (t, r) of its taps: the first one's position in the input plane, and its number.
   __device__ Index position(const Pool<Axis>& g, Index t, Index r) const {
@@ -104,17 +113,23 @@ __global__ void __launch_bounds__(256, 2)
     pool_boxes_kernel(Pool<Axis> g, Boxes<typename Axis::Index> boxes, const typename Rule::T* x,
                       typename Rule::T* y, void* argmax, int argmax_bytes) {
   using Index = typename Axis::Index;
-  Index channel;
-  BoxPosition<Index> at;
-  if (!at.begin(boxes, V, g.block, channel)) return;
+  const BoxPositions<Index> at(boxes, V);
+  if (at.channel >= g.block) return;
 #pragma unroll 1
-  for (; at.left(boxes); at.next(boxes)) {
-    if (!at.inside(boxes)) continue;
-    const Window<Axis> window(g, at.d, at.h, at.w);
-    typename Rule::State state[V];
-    join_window<Rule, V>(g, window, x, at.n * g.input_plane() * g.block + channel, state);
-    store_results<Rule, V>(state, window.divisor, y, argmax, argmax_bytes,
-                           at.flat(boxes) * g.block + channel);
+  for (Index q = at.column; q < boxes.size[3]; q += boxes.columns.d) {
+    const Index w = at.box_w + q;
+    if (w >= boxes.extent[3]) return;
+    const Column<Axis> column(g, w);
+#pragma unroll 1
+    for (Index row = at.row; row < boxes.rows; row += boxes.row_slots) {
+      Index n, d, h;
+      if (!at.find(boxes, row, n, d, h)) continue;
+      const Window<Axis> window(g, d, h, column);
+      typename Rule::State state[V];
+      join_window<Rule, V>(g, window, x, n * g.input_plane() * g.block + at.channel, state);
+      store_results<Rule, V>(state, window.divisor, y, argmax, argmax_bytes,
+                             at.flat(boxes, n, d, h, w) * g.block + at.channel);
+    }
   }
 }
 
@@ -137,21 +152,29 @@ __global__ void __launch_bounds__(256, 2)
                          });
   copy_in(inputs, x, part.read_begin, part.read_end, slabs.read_total, wide);
   __syncthreads();
-  const Index count = part.written_end - part.written_begin;
   const Index first = floor_16<T>(part.read_begin);
+  Index column_at = Index(threadIdx.x);
+  const Index row_at = split(column_at, slabs.columns);
+  // The last threads may make no whole row.
+  const Index row_end = row_at < slabs.row_slots ? part.row_end : 0;
 #pragma unroll 1
-  for (Index i = Index(threadIdx.x); i < count; i += Index(blockDim.x)) {
-    Index q = part.written_begin + i, p = split(q, slabs.width), z = split(p, slabs.height);
-    const Index image = split(z, slabs.depth);
-    const Window<Axis> window(g, z, p, q);
-    typename Rule::State state[1];
-    join_window<Rule, 1>(g, window, inputs, image * slabs.read_plane - first, state);
-    outputs[i + shift<T>(part)] = narrow<T>(Rule::result(state[0], window.divisor));
-    if constexpr (Rule::kArgmax) {
-      if (argmax_bytes == 1) {
-        taps[i + shift<uint8_t>(part)] = uint16_t(state[0].tap);
-      } else {
-        wide_taps[i + shift<int32_t>(part)] = state[0].tap;
+  for (Index q = part.width_begin + column_at; q < part.width_end; q += slabs.columns.d) {
+    const Column<Axis> column(g, q);
+#pragma unroll 1
+    for (Index row = part.row_begin + row_at; row < row_end; row += slabs.row_slots) {
+      Index p = row, z = split(p, slabs.height);
+      const Index image = split(z, slabs.depth);
+      const Window<Axis> window(g, z, p, column);
+      typename Rule::State state[1];
+      join_window<Rule, 1>(g, window, inputs, image * slabs.read_plane - first, state);
+      const Index i = row * slabs.width + q - part.written_begin;
+      outputs[i + shift<T>(part)] = narrow<T>(Rule::result(state[0], window.divisor));
+      if constexpr (Rule::kArgmax) {
+        if (argmax_bytes == 1) {
+          taps[i + shift<uint8_t>(part)] = uint16_t(state[0].tap);
+        } else {
+          wide_taps[i + shift<int32_t>(part)] = state[0].tap;
+        }
       }
     }
   }
@@ -192,7 +215,7 @@ __global__ void __launch_bounds__(256, 2)
   if (active) {
     Index q = output, p = split(q, s.width), z = split(p, s.height);
     const Index origin = split(z, s.depth) * g.input_plane() * g.block + channel;
-    const Window<Axis> window(g, z, p, q);
+    const Window<Axis> window(g, z, p, Column<Axis>(g, q));
     divisor = window.divisor;
     const int32_t first = window.first_tap(g);
     for (int v = 0; v < V; ++v) Rule::start(state[v], first);

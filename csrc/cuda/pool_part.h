@@ -6,48 +6,38 @@
 
 namespace cnnkern::cuda {
 
-// The positions that a thread takes, one after another, and its elements at each.
+// The positions of a box that a thread takes: some columns, in each of them some rows, so that what
+// depends on the column is computed once. `row` counts images, depths and heights.
 template <class Index>
-struct BoxPosition {
-  Index n, d, h, w;                  // of the written tensor
-  Index box_n, box_d, box_h, box_w;  // of the block's box
-  Index slot;
+struct BoxPositions {
+  Index box_n, box_d, box_h, box_w;  // where the box begins
+  Index channel;                     // the first of the thread's elements at a position
+  Index column, row;                 // where the thread begins, within the box
 
-  // False for a thread without work; `channel` is the first of its V elements.
-  __device__ bool begin(const Boxes<Index>& b, int V, Index block, Index& channel) {
+  __device__ BoxPositions(const Boxes<Index>& b, int V) {
     Index chunk = Index(blockIdx.x), lane = Index(threadIdx.x);
     box_w = split(chunk, b.chunks);
-    slot = split(lane, b.lanes);
+    column = split(lane, b.lanes);
+    row = split(column, b.columns);
+    channel = (chunk * b.lanes.d + lane) * V;
     box_h = split(box_w, b.boxes[2]);
     box_d = split(box_h, b.boxes[1]);
-    box_n = split(box_d, b.boxes[0]);
-    channel = (chunk * b.lanes.d + lane) * V;
-    find(b);
-    return channel < block;
+    box_n = split(box_d, b.boxes[0]) * b.size[0];
+    box_d *= b.size[1];
+    box_h *= b.size[2];
+    box_w *= b.size[3];
   }
-  __device__ bool left(const Boxes<Index>& b) const { return slot < b.volume; }
-  __device__ void next(const Boxes<Index>& b) {
-    slot += b.slots;
-    find(b);
-  }
-  // A box may reach beyond the tensor.
-  __device__ bool inside(const Boxes<Index>& b) const {
-    return n < b.extent[0] && d < b.extent[1] && h < b.extent[2] && w < b.extent[3];
-  }
-  __device__ Index flat(const Boxes<Index>& b) const {
-    return ((n * b.extent[1] + d) * b.extent[2] + h) * b.extent[3] + w;
-  }
-
- private:
-  __device__ void find(const Boxes<Index>& b) {
-    w = slot;
-    h = split(w, b.inner[2]);
+  // False where the box reaches beyond the tensor.
+  __device__ bool find(const Boxes<Index>& b, Index at, Index& n, Index& d, Index& h) const {
+    h = at;
     d = split(h, b.inner[1]);
-    n = split(d, b.inner[0]);
-    n += box_n * b.size[0];
-    d += box_d * b.size[1];
-    h += box_h * b.size[2];
-    w += box_w * b.size[3];
+    n = split(d, b.inner[0]) + box_n;
+    d += box_d;
+    h += box_h;
+    return n < b.extent[0] && d < b.extent[1] && h < b.extent[2];
+  }
+  __device__ Index flat(const Boxes<Index>& b, Index n, Index d, Index h, Index w) const {
+    return ((n * b.extent[1] + d) * b.extent[2] + h) * b.extent[3] + w;
   }
 };
 
@@ -55,6 +45,7 @@ struct BoxPosition {
 template <class Index>
 struct Part {
   Index read_begin, read_end, written_begin, written_end;
+  Index row_begin, row_end, width_begin, width_end;  // the written positions
 
   template <class Axis, class Range>
   __device__ Part(const Pool<Axis>& g, const Slabs<Index>& s, const Range& range) {
@@ -66,6 +57,10 @@ struct Part {
       read_end = end * s.read_plane;
       written_begin = begin * s.written_plane;
       written_end = end * s.written_plane;
+      row_begin = begin * s.rows;
+      row_end = end * s.rows;
+      width_begin = 0;
+      width_end = s.width;
       return;
     }
     const Index begin = slab * s.size, end = smaller(begin + s.size, s.extent);
@@ -75,6 +70,12 @@ struct Part {
     read_end = image * s.read_plane + larger(from, to) * s.read_inner;
     written_begin = image * s.written_plane + begin * s.written_inner;
     written_end = image * s.written_plane + end * s.written_inner;
+    const bool whole = s.axis < 2;  // rows
+    const Index rows = s.axis == 0 ? s.height.d : 1;
+    row_begin = image * s.rows + (whole ? begin * rows : 0);
+    row_end = image * s.rows + (whole ? end * rows : 1);
+    width_begin = whole ? 0 : begin;
+    width_end = whole ? s.width : end;
   }
 };
 

@@ -55,18 +55,18 @@ struct Halo {
 };
 
 // Boxes of positions, whose blocks take a chunk of the elements at each: `lanes` threads along
-// them, `slots` positions at a time.
+// them, `columns` along the width, row_slots along the rest.
 template <class Index>
 struct Boxes {
   static constexpr int kThreads = 256;
   Index size[4], extent[4];  // images, depth, height, width
   Divisor<Index> boxes[3];   // along depth, height, width
-  Divisor<Index> inner[3];   // the size of a box along them
-  Divisor<Index> chunks, lanes;
-  Index slots, volume;
+  Divisor<Index> inner[2];   // the size of a box along depth and height
+  Divisor<Index> chunks, lanes, columns;
+  Index row_slots, rows;  // rows at a time, rows of a box in all its images and depths
   int64_t blocks;
 
-  Index threads() const { return slots * lanes.d; }
+  Index threads() const { return row_slots * columns.d * lanes.d; }
 };
 
 // `vectors`: pieces of the block of elements, each of `vector_bytes`, that a thread takes.
@@ -114,10 +114,12 @@ Boxes<Index> choose_boxes(const Halo<Axis>& halo, int64_t vectors, int64_t vecto
     b.blocks *= count;
     if (a == 0) continue;
     b.boxes[a - 1] = Divisor<Index>(count);
-    b.inner[a - 1] = Divisor<Index>(b.size[a]);
+    if (a < 3) b.inner[a - 1] = Divisor<Index>(b.size[a]);
   }
-  b.volume = Index(volume());
-  b.slots = larger<Index>(smaller<Index>(b.volume, Index(Boxes<Index>::kThreads / lanes)), 1);
+  const Index slots = larger<Index>(Index(Boxes<Index>::kThreads / lanes), 1);
+  b.columns = Divisor<Index>(balanced(b.size[3], slots));
+  b.rows = b.size[0] * b.size[1] * b.size[2];
+  b.row_slots = smaller<Index>(slots / b.columns.d, b.rows);
   return b;
 }
 
@@ -129,9 +131,12 @@ struct Slabs {
   static constexpr int kThreads = 256;
   int axis;  // -1: planes
   Index size, extent;
-  Divisor<Index> slabs;                 // along the axis
-  Divisor<Index> depth, height, width;  // of the written tensor
-  Index read_inner, written_inner;      // elements of a position of the axis
+  Divisor<Index> slabs;             // along the axis
+  Divisor<Index> depth, height;     // of the written tensor
+  Index rows, width;                // of a plane of it
+  Divisor<Index> columns;           // that threads take at a time,
+  Index row_slots;                  // and rows
+  Index read_inner, written_inner;  // elements of a position of the axis
   Index read_plane, written_plane;
   Index read_total, written_total;
   Index second, third;  // where the parts of shared memory begin
@@ -163,7 +168,8 @@ Slabs<Index> choose_slabs(const Halo<Axis>& halo, int64_t element, int64_t besid
   s.written_total = s.written_plane * halo.g.images;
   s.depth = Divisor<Index>(halo.written(0));
   s.height = Divisor<Index>(halo.written(1));
-  s.width = Divisor<Index>(halo.written(2));
+  s.width = halo.written(2);
+  s.rows = halo.written(0) * halo.written(1);
 
   int64_t most_read;
   const int64_t plane = smem(s.read_plane, s.written_plane);
@@ -203,6 +209,8 @@ Slabs<Index> choose_slabs(const Halo<Axis>& halo, int64_t element, int64_t besid
   }
   const int64_t most_written = int64_t(s.size) * (s.axis < 0 ? s.written_plane : s.written_inner);
   const int64_t count = ceil_div(s.extent, s.size);
+  s.columns = Divisor<Index>(balanced(s.axis == 2 ? s.size : s.width, Index(s.kThreads)));
+  s.row_slots = Index(s.kThreads / s.columns.d);
   s.slabs = Divisor<Index>(s.axis < 0 ? 1 : count);
   s.blocks = s.axis < 0 ? count : count * halo.g.images;
   s.second = Index(part(most_read, element));

@@ -41,6 +41,7 @@ struct SlidingWindow {
   Index input, output, kernel, stride, pad_before, pad_after, dilation;
   Index window_step, tap_step;  // between two windows that share taps, and between those taps
   bool count_padding;
+  bool single;  // one position and one tap: an axis that the problem does not have
   Divisor<Index> by_stride, by_dilation, by_window_step;
 
   SlidingWindow() = default;
@@ -56,6 +57,7 @@ struct SlidingWindow {
         window_step(dilation / std::gcd(stride, dilation)),
         tap_step(stride / std::gcd(stride, dilation)),
         count_padding(g.count_include_pad),
+        single(g.input[i] == 1 && g.kernel[i] == 1),
         by_stride(stride),
         by_dilation(dilation),
         by_window_step(window_step) {}
@@ -66,6 +68,7 @@ struct SlidingWindow {
     return p * stride - pad_before + tap * dilation;
   }
   __host__ __device__ Taps<Index> taps(Index p) const {
+    if (single) return {0, 0, 1};
     const Index at = p * stride - pad_before;
     Index first = larger<Index>(-at, 0), end = larger<Index>(input - at, 0);
     if (dilation != 1) {
@@ -98,6 +101,7 @@ struct SlidingWindow {
     return smaller((positions - 1 + reach()) / stride + 1, output);
   }
   __host__ __device__ Cover<Index> cover(Index i) const {
+    if (single) return {0, 0, 1};
     const Index end = windows_end(i);
     Index window = windows_begin(i), offset = i + pad_before - window * stride, tap = offset;
     if (dilation != 1) {
@@ -106,8 +110,9 @@ struct SlidingWindow {
         if (tap * dilation == offset) break;
       }
     }
-    const Index beyond = end - window + window_step - 1;
-    return {window, tap, end > window ? by_window_step.divide(beyond) : 0};
+    Index count = larger<Index>(end - window, 0);
+    if (window_step != 1) count = by_window_step.divide(count + window_step - 1);
+    return {window, tap, count};
   }
   __host__ __device__ void advance(Cover<Index>& cover) const {
     cover.window += window_step;
@@ -116,10 +121,11 @@ struct SlidingWindow {
   }
   // What this axis contributes to an average's divisor. 1 where nothing is summed: 0 / 1 = 0.
   __host__ __device__ Index counted(Index p) const {
+    if (single) return 1;
     if (!count_padding) return larger<Index>(taps(p).count, 1);
-    const Index room = input + pad_after + pad_before - p * stride;
-    return larger<Index>(smaller(by_dilation.divide(larger<Index>(room + dilation - 1, 0)), kernel),
-                         1);
+    Index room = larger<Index>(input + pad_after + pad_before - p * stride, 0);
+    if (dilation != 1) room = by_dilation.divide(room + dilation - 1);
+    return larger<Index>(smaller(room, kernel), 1);
   }
 };
 
