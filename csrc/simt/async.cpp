@@ -12,8 +12,10 @@
 namespace simt {
 namespace {
 
-void move(const CopyAsync& c) {
+void move(Block& b, const CopyAsync& c) {
+  b.acting_for = c.pc;
   memcpy(c.to, c.from, c.from_bytes);
+  b.acting_for = nullptr;
   memset(c.to + c.from_bytes, 0, c.bytes - c.from_bytes);
 }
 
@@ -23,7 +25,7 @@ void complete(Block& b, Thread& t, unsigned group) {
   size_t done = 0;
   while (done < t.copies.size() && t.copies[done].group < group) {
     const CopyAsync& c = t.copies[done++];
-    if (!c.moved) move(c);
+    if (!c.moved) move(b, c);
     land(b, c.to, c.bytes, epoch(t.tid, t.clock));
   }
   t.copies.erase(t.copies.begin(), t.copies.begin() + ptrdiff_t(done));
@@ -48,8 +50,8 @@ void cp_async(void* to, const void* from, unsigned bytes, unsigned from_bytes) {
     shared_access(b, offset, bytes, true, pc, Kind::copy);
   }
   t.copies.push_back({static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from),
-                      bytes, from_bytes, t.copy_group, b.shuffled && b.random() % 2});
-  if (t.copies.back().moved) move(t.copies.back());
+                      bytes, from_bytes, t.copy_group, pc, b.shuffled && b.random() % 2});
+  if (t.copies.back().moved) move(b, t.copies.back());
 }
 
 void cp_async_commit() { ++current->self->copy_group; }

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "clock.h"
 
@@ -77,6 +78,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   // at() expects a return address, one past the instruction.
   void* pc =
       reinterpret_cast<void*>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] + 1);
+  if (b->acting_for) pc = std::exchange(b->acting_for, nullptr);
   if (signal == SIGFPE) fail("division by zero", at(pc));
   const char* p = static_cast<const char*>(info->si_addr);
   if (p >= b->self->stack - kStackGuard && p < b->self->stack) {

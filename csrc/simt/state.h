@@ -32,6 +32,7 @@ struct CopyAsync {
   unsigned char* to;
   const unsigned char* from;
   unsigned bytes, from_bytes, group;
+  void* pc;
   bool moved;
 };
 
@@ -146,6 +147,7 @@ struct Block {
   size_t call_bytes = 0;
   Stats stats;
   std::string error;
+  void* acting_for = nullptr;  // the emulator touches memory for the instruction here
   Stacks stacks;
   uintptr_t constants = 1;  // a page known to hold constants of the program
 };

@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(128)
       const int r = i / 4, q = i % 4;
       const bool in = m0 + r < m;
       const bf16* from = in ? a + size_t(m0 + r) * k + k0 + q * 8 : a;
-      cp_async<16>(chunk(sa + stage * kRows * kDepth, r, q), from,
-                   in ? 16 : 0);  // MissingSecondBarrier
+      bf16* to = chunk(sa + stage * kRows * kDepth, r, q);
+      cp_async<16>(to, from, in ? 16 : 0);  // MissingSecondBarrier
     }
     for (int i = tid; i < kCols * 4; i += 128) {
       const int r = i / 4, q = i % 4;
