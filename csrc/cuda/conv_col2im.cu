@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(kThreads)
           for (int b = 0; b < kBatch; ++b)
 #pragma unroll
             for (int l = 0; l < kRun; ++l) part[l] += values[b].value[l];
-          if ((terms += kBatch) < kBlockedTerms) continue;
+          if ((terms += kBatch) < kTermsOfSum) continue;
           terms = 0;
 #pragma unroll
           for (int l = 0; l < kRun; ++l) {

@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
       b[term * Tile::kPitchB + row0 + j * kSpan] = value;
       bias.part[j] += value;
     }
-    if (++bias.unflushed == kBlockedTerms) bias.flush();
+    if (++bias.unflushed == kTermsOfSum) bias.flush();
   };
   TileSums<A, Tile> sums;
   const Index steps = (end - begin + Tile::kDepth - 1) / Tile::kDepth;
@@ -197,8 +197,8 @@ __global__ void __launch_bounds__(kAddingThreads)
       static_cast<const A*>(p.sums) + (is_bias ? p.splits * weights + (i - weights) : i);
   const int64_t pitch = is_bias ? all_columns : weights;
   A total = 0;
-  for (Index begin = 0; begin < p.splits; begin += kBlockedTerms) {
-    const Index end = begin + kBlockedTerms < p.splits ? begin + kBlockedTerms : p.splits;
+  for (Index begin = 0; begin < p.splits; begin += kTermsOfSum) {
+    const Index end = begin + kTermsOfSum < p.splits ? begin + kTermsOfSum : p.splits;
     A part = 0;
     for (Index s = begin; s < end; ++s) part += first[s * pitch];
     total += part;

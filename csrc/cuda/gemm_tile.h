@@ -33,7 +33,7 @@ struct Tile {
 
 // Sums of more than this many terms are sums of such sums: the rounding error grows with their
 // number plus this one, not with the product.
-constexpr int kBlockedTerms = 128;
+constexpr int kTermsOfSum = 64;
 
 template <class A, class Tile>
 struct TileSums {
@@ -91,7 +91,7 @@ struct TileSums {
 template <class Tile, class A, class Index, class Fetch, class Put>
 __device__ void multiply_steps(Index steps, A* buffers, TileSums<A, Tile>& sums, Fetch&& fetch,
                                Put&& put) {
-  constexpr int kFlush = kBlockedTerms / Tile::kDepth;
+  constexpr int kFlush = kTermsOfSum / Tile::kDepth;
   sums.clear();
   if (steps > 0) {
     fetch();
