@@ -54,7 +54,13 @@ int64_t square_weight_units(const SquareTiles& t) {
 
 int64_t square_weight_splits(const ConvProblem& g) {
   const SquareTiles t = square_tiles(g, Direction::weight_grad, true);
-  return std::min(square_weight_units(t), most_splits(g, t.channel_tiles));
+  const int64_t units = square_weight_units(t);
+  // A split reads ten times the bytes of its sums, which are written and read.
+  const int64_t sums = 2 * 4 * (volume(g.kernel) + 1);
+  const int64_t pixels = volume(g.input) + volume(g.output);
+  const int64_t unit = ceil_div(pixels * size_of(g.dtype), t.row_tiles * t.column_tiles);
+  const int64_t worth = ceil_div(units, ceil_div(10 * sums, unit));
+  return std::min(worth, most_splits(g, t.channel_tiles));
 }
 
 int64_t conv_depthwise_workspace_bytes(const ConvProblem& g, Direction direction) {

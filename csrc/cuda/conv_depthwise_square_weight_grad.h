@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Weight gradient with square filters: first stage of conv_depthwise_weight_grad.h for the problems
-// that square_serves names. A block has some channels and a split of the tiles; it stages the x and
-// dy of a tile in shared memory, and a thread walks down strips of one column of its channel: each
-// row of x, once loaded, meets every dy of the strip that it touches, in one sum a tap. Sums move
-// to totals in shared memory before they have 128 terms; these are added up at the end.
+// that square_serves names. A block has some channels and a split of the tiles; it stages the x of
+// a tile in shared memory, and a thread walks down strips of one column of its channel: each row of
+// x, once loaded, meets every dy of the strip that it touches, in one sum a tap. Sums move to
+// totals in shared memory before they have 128 terms; these are added up at the end.
 #pragma once
 #include "../problem/text.h"
 #include "arch/math.h"
@@ -26,7 +26,7 @@ struct SquareWeightCall {
   int strips, lanes, units, splits;
   int x_elements, dy_elements;  // of shared memory
   Divisor<int32_t> channel_tiles, row_tiles, column_tiles, divide_columns;
-  bool channels_last;
+  bool staged_dy, channels_last;
 };
 
 // Totals of a wide filter need much shared memory.
@@ -41,8 +41,8 @@ __global__ void __launch_bounds__(kSquareWeightThreads<kTaps>, kTaps == 3 ? 3 : 
   constexpr int kThreads = kSquareWeightThreads<kTaps>, kRows = 8, kSums = kTaps * kTaps;
   CK_SMEM(raw);
   T* const x_tile = reinterpret_cast<T*>(raw);
-  T* const dy_tile = x_tile + g.x_elements;
-  A* const totals = reinterpret_cast<A*>(dy_tile + g.dy_elements);
+  T* const dy_staged = x_tile + g.x_elements;
+  A* const totals = reinterpret_cast<A*>(dy_staged + g.dy_elements);
   const int thread = int(threadIdx.x);
 #pragma unroll
   for (int t = 0; t <= kSums; ++t) totals[t * kThreads + thread] = 0;
@@ -53,6 +53,11 @@ __global__ void __launch_bounds__(kSquareWeightThreads<kTaps>, kTaps == 3 ? 3 : 
   const int channels = min(g.tile_channels, g.channels - c0);
   const int channel = g.channels_last ? thread % g.tile_channels : thread / g.lanes;
   const int lane = g.channels_last ? thread / g.tile_channels : thread % g.lanes;
+
+  // Each dy is one thread's alone, so it need not be staged where lanes read neighbours.
+  const int dy_channel = g.staged_dy ? g.dy.local_channel : g.dy.channel;
+  const int dy_row = g.staged_dy ? g.dy.local_row : g.dy.row;
+  const int dy_column = g.staged_dy ? g.dy.local_column : g.dy.column;
 
   A sums[kTaps][kTaps] = {}, grad_sum = 0;
   const auto flush = [&] {
@@ -80,8 +85,10 @@ __global__ void __launch_bounds__(kSquareWeightThreads<kTaps>, kTaps == 3 ? 3 : 
     const T* const x_staged =
         stage(g.x, Box{c0, channels, rows.begin, rows.end, columns.begin, columns.end},
               x + image * g.x_image, x_tile);
-    const T* const dy_staged =
-        stage(g.dy, Box{c0, channels, i0, i1, j0, j1}, dy + image * g.dy_image, dy_tile);
+    const T* const dy_image = dy + image * g.dy_image;
+    const T* const dy_tile =
+        g.staged_dy ? stage(g.dy, Box{c0, channels, i0, i1, j0, j1}, dy_image, dy_staged)
+                    : dy_image + c0 * g.dy.channel + i0 * g.dy.row + j0 * g.dy.column;
     __syncthreads();
     if (channel >= channels) continue;
 
@@ -92,11 +99,11 @@ __global__ void __launch_bounds__(kSquareWeightThreads<kTaps>, kTaps == 3 ? 3 : 
       const int valid = i1 - i;
       if (valid <= 0 || j >= j1) continue;
       A grads[kRows];
-      const T* const from = dy_staged + channel * g.dy.local_channel + (i - i0) * g.dy.local_row +
-                            (j - j0) * g.dy.local_column;
+      const T* const from =
+          dy_tile + channel * dy_channel + (i - i0) * dy_row + (j - j0) * dy_column;
 #pragma unroll
       for (int v = 0; v < kRows; ++v) {
-        grads[v] = v < valid ? A(widen(from[v * g.dy.local_row])) : A(0);
+        grads[v] = v < valid ? A(widen(from[v * dy_row])) : A(0);
         grad_sum += grads[v];
       }
       const int row = i * kStep + g.h.lower, column = j * kStep + g.w.lower;
@@ -164,13 +171,14 @@ void run_square_weight(const ConvProblem& g, const T* dy, const T* x, void* work
   call.units = static_cast<int>(square_weight_units(t));
   call.splits = static_cast<int>(square_weight_splits(g));
   call.x_elements = t.source_elements;
-  call.dy_elements = t.result_elements;
+  call.dy_elements = t.staged_result ? t.result_elements : 0;
+  call.staged_dy = t.staged_result;
   call.channel_tiles = Divisor<int32_t>(t.channel_tiles);
   call.row_tiles = Divisor<int32_t>(t.row_tiles);
   call.column_tiles = Divisor<int32_t>(t.column_tiles);
   call.divide_columns = Divisor<int32_t>(t.tile_columns);
   call.channels_last = g.format == Format::channels_last;
-  const size_t bytes = static_cast<size_t>(t.source_elements + t.result_elements) * sizeof(T) +
+  const size_t bytes = static_cast<size_t>(call.x_elements + call.dy_elements) * sizeof(T) +
                        size_t{kTaps * kTaps + 1} * kThreads * sizeof(A);
   const int64_t blocks = checked_grid(op_of(g).c_str(), int64_t{t.channel_tiles} * call.splits);
   launch(depthwise_square_weight_kernel<T, kTaps, kStep>, dim3(static_cast<unsigned>(blocks)),

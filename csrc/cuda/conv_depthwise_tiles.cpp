@@ -45,8 +45,15 @@ class Chooser {
   Chooser(const SquareTiles& t, int64_t element, int64_t most)
       : t_(t), element_(element), most_(most) {}
 
+  // What a tile of so many steps reads of an axis, at most. Of two tiles, both lie at an edge.
   int64_t source(const SquareAxis& a, int64_t steps) const {
-    return std::min<int64_t>(a.sources, (steps - 1) * t_.step + t_.window);
+    const int64_t span = (steps - 1) * t_.step + t_.window, sources = a.sources;
+    if (2 * steps < a.steps) return std::min(sources, span);
+    const auto inside = [&](int64_t at) { return std::clamp<int64_t>(at, 0, sources); };
+    const int64_t second = steps * t_.step + a.lower;
+    const int64_t last = (a.steps - 1) * t_.step + a.lower + t_.window;
+    return std::max(inside(a.lower + span) - inside(a.lower),
+                    steps < a.steps ? inside(last) - inside(second) : 0);
   }
   int64_t result(const SquareAxis& a, int64_t steps) const {
     return std::min<int64_t>(a.results, steps * t_.spread);
@@ -56,14 +63,15 @@ class Chooser {
     if (with_result) elements += result(t_.h, s.rows) * result(t_.w, s.columns);
     return s.channels * elements * element_;
   }
+  bool fits(const Sizes& s, bool with_result) const { return bytes(s, with_result) <= most_; }
   // As many rows as fit, in even bands, of whole strips if those fit too; at least one.
   Sizes band(int64_t channels, int64_t columns, bool with_result) const {
     Sizes s{channels, t_.h.steps, columns};
-    while (s.rows > 1 && bytes(s, with_result) > most_) s.rows -= ceil_div(s.rows, 16);
+    while (s.rows > 1 && !fits(s, with_result)) s.rows -= ceil_div(s.rows, 16);
     s.rows = ceil_div(t_.h.steps, ceil_div(t_.h.steps, s.rows));
     Sizes strips = s;
     strips.rows = std::min<int64_t>(t_.h.steps, ceil_div(s.rows, kStrip) * kStrip);
-    return bytes(strips, with_result) <= most_ ? strips : s;
+    return fits(strips, with_result) ? strips : s;
   }
   // How often an element of the source is read.
   double rereads(const Sizes& s) const {
@@ -78,7 +86,7 @@ class Chooser {
     double least = std::numeric_limits<double>::infinity();
     for (int64_t pieces = 1; pieces <= t_.w.steps; pieces += ceil_div(pieces, 4)) {
       const Sizes s = band(channels, ceil_div(t_.w.steps, pieces), with_result);
-      if (bytes(s, with_result) > most_ || rereads(s) >= 0.98 * least) continue;
+      if (!fits(s, with_result) || rereads(s) >= 0.98 * least) continue;
       least = rereads(s);
       best = s;
     }
@@ -105,28 +113,30 @@ int64_t channel_chunk(int64_t channels, int64_t element, int64_t bytes) {
 
 Sizes choose(const SquareTiles& t, const ConvProblem& g, bool weight_grad, Segments& segments) {
   const int64_t element = size_of(g.dtype);
-  const Chooser chooser(t, element, weight_grad ? kWeightTileBytes : kTileBytes);
   const Sizes whole{1, t.h.steps, t.w.steps};
   if (g.format == Format::channels_last) {
     segments = Segments::pixels;
+    const Chooser chooser(t, element, kTileBytes);
     Sizes s = whole;
     for (int64_t bytes = 4 * kSector; bytes >= kSector; bytes /= 2) {
       s.channels = channel_chunk(t.channels, element, bytes);
-      if (chooser.bytes(s, weight_grad) <= kImageBytes) return s;
+      if (chooser.bytes(s, false) <= kImageBytes) return s;
     }
-    return chooser.box(s.channels, weight_grad);
+    return chooser.box(s.channels, false);
   }
   segments = Segments::flat;
+  const Chooser chooser(t, element, weight_grad ? kWeightTileBytes : kTileBytes);
   const Sizes band = chooser.band(1, t.w.steps, true);
-  if (band.rows == whole.rows && chooser.bytes(band, true) <= kTileBytes) {
+  const bool fits = chooser.fits(band, true);
+  if (fits && band.rows == whole.rows) {
     Sizes s = whole;
     const int64_t planes = std::max<int64_t>(1, kPlanesBytes / chooser.bytes(whole, true));
     s.channels = std::min<int64_t>(t.channels, planes);
     return s;
   }
-  if (chooser.bytes(band, true) <= kTileBytes && chooser.rereads(band) <= kReread) return band;
+  if (fits && chooser.rereads(band) <= kReread) return band;
   segments = Segments::rows;
-  return chooser.box(1, weight_grad);
+  return chooser.box(1, false);
 }
 
 struct Span {
@@ -212,7 +222,7 @@ SquareTiles square_tiles(const ConvProblem& g, Direction direction, bool aligned
   t.channel_tiles = static_cast<int>(ceil_div(t.channels, s.channels));
   t.row_tiles = static_cast<int>(ceil_div(t.h.steps, s.rows));
   t.column_tiles = static_cast<int>(ceil_div(t.w.steps, s.columns));
-  t.staged_result = weight_grad || segments == Segments::flat;
+  t.staged_result = segments == Segments::flat;
 
   const Chooser chooser(t, 1, 0);
   t.source = staged(g, segments, t.h, t.w, true,

@@ -42,7 +42,7 @@ struct SquareTiles {
   int images, channels;
   int tile_channels, tile_rows, tile_columns;  // rows and columns in steps
   int channel_tiles, row_tiles, column_tiles;
-  bool staged_result;  // results go through shared memory too; a weight gradient's are dy
+  bool staged_result;  // the results too (of a weight gradient: dy) go through shared memory
   StagedTensor source, result;
   int source_elements, result_elements;  // of shared memory
 };
