@@ -85,6 +85,11 @@ void start_thread(Block& b, unsigned tid) {
 
 }  // namespace
 
+bool same_place(const Where& a, const Where& b) {
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || !strcmp(a.file_name(), b.file_name()));
+}
+
 void block_on(Block& b, const char* what, const Where& where) {
   b.self->waits_for = what;
   b.self->where = where;
@@ -139,9 +144,7 @@ void barrier(unsigned id, unsigned count, Where where) {
     x.where = where;
     x.expected = count;
   }
-  const bool same_place = x.where.line() == where.line() && x.where.column() == where.column() &&
-                          !strcmp(x.where.file_name(), where.file_name());
-  if (x.expected != count || (whole && !same_place))
+  if (x.expected != count || (whole && !same_place(x.where, where)))
     fail("barrier divergence: other threads wait at " + at(x.where), at(where));
   if (!whole) release(b, t, x.seen);
   x.waiting.push_back(t.tid);

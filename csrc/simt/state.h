@@ -155,6 +155,9 @@ struct Block {
 // The block that this machine thread runs, or null.
 extern constinit thread_local Block* current [[gnu::tls_model("initial-exec")]];
 
+// Whether two threads came to a barrier or warp operation at one place of the source.
+bool same_place(const Where& a, const Where& b);
+
 // block.cpp
 void run_block(Block& b, uint3 index, uint64_t seed);
 void block_on(Block& b, const char* what, const Where& where);  // until someone wakes this thread

@@ -2,7 +2,6 @@
 // What the lanes of a warp do together: __syncwarp, shuffles, votes.
 #include <algorithm>
 #include <bit>
-#include <cstring>
 
 #include "clock.h"
 #include "report.h"
@@ -62,8 +61,7 @@ void warp_operation(unsigned mask, void* argument, const WarpOperation& operatio
   auto m = std::find_if(meetings.begin(), meetings.end(),
                         [&](const WarpMeeting& x) { return (x.mask & mask) != 0; });
   if (m == meetings.end()) m = meetings.insert(m, {mask, 0, &operation, where});
-  if (m->mask != mask || m->operation != &operation || m->where.line() != where.line() ||
-      m->where.column() != where.column() || strcmp(m->where.file_name(), where.file_name()))
+  if (m->mask != mask || m->operation != &operation || !same_place(m->where, where))
     fail_divergence(*m, mask, operation, where);
   t.argument = argument;
   m->arrived |= bit;

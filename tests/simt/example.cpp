@@ -20,8 +20,7 @@ std::string text_of(const char* path) {
 void test_readme() {
   check(mean_of_1_to_100() == 50.5f, "the README's example");
   const std::string readme = text_of("csrc/simt/README.md");
-  const size_t begin = readme.find("```cpp\n") + 7;
-  const std::string code = readme.substr(begin, readme.find("```", begin) - begin);
-  check(code == text_of("tests/simt/example.cu"), "the README's example is example.cu");
+  const std::string code = "```cpp\n" + text_of("tests/simt/example.cu") + "```";
+  check(readme.find(code) != std::string::npos, "the README's example is example.cu");
   simt::options().seed = 0;
 }
