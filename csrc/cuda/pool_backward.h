@@ -32,7 +32,6 @@ __device__ void sum_windows(const Pool<Axis>& g,
                             const Gradients<typename Rule::T, Index>& gradients, Index z, Index y,
                             const Cover<Index>& widths, Compute<typename Rule::T> (&total)[V]) {
   using A = Compute<typename Rule::T>;
-  constexpr int kMostTerms = 128;  // before a partial sum is added to the total
   const Axis &depth = g.axis[0], &height = g.axis[1], &width = g.axis[2];
   const Cover<Index> heights = height.cover(y);
   A sum[V];

@@ -14,8 +14,6 @@
 
 namespace cnnkern::cuda {
 
-constexpr int kMostTerms = 128;
-
 // What the outputs of a column share.
 template <class Axis>
 struct Column {
@@ -277,8 +275,6 @@ __global__ void __launch_bounds__(256, 2)
   store_results<Rule, kStates>(results, divisor, y, argmax, argmax_bytes,
                                output * g.block + channel);
 }
-
-// ---- launchers
 
 template <class Rule, int V, class Index>
 void launch_boxes(const PoolProblem& problem, const void* x, void* y, void* argmax, Stream stream) {

@@ -6,6 +6,9 @@
 
 namespace cnnkern::cuda {
 
+// Of a running sum, before it is added to a total: longer ones lose bits.
+constexpr int kMostTerms = 128;
+
 // The positions of a box that a thread takes: some columns, in each of them some rows, so that what
 // depends on the column is computed once. `row` counts images, depths and heights.
 template <class Index>
