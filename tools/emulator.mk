@@ -11,11 +11,11 @@ CUDA_INCLUDE ?= $(shell for d in .venv/lib/python3*/site-packages/nvidia/cu13/in
   if [ -f "$$d/cuda_runtime.h" ]; then echo "$$d"; break; fi; done)
 
 # x86-64-v3 for its fused multiply-add, which fma() has to be. -g1: lines for the reports.
-# No strict aliasing: kernels read arrays through vector types. No sibling calls: a report takes its
-# line from the return address.
-SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing \
-  -fno-optimize-sibling-calls -fPIC \
+# No strict aliasing: kernels read arrays through vector types.
+SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -fPIC \
   -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -I. -Wall -Wextra -Wno-unknown-pragmas
+# No sibling calls in kernels: a report takes its line from the return address.
+SIMT_KERNEL := -fno-optimize-sibling-calls
 # SRA would split the copy of a 16-byte vector into loads of its elements.
 SIMT_CHECK := -fsanitize=thread --param tsan-instrument-func-entry-exit=0 \
   --param sra-max-scalarization-size-Ospeed=0 \
@@ -37,12 +37,12 @@ $(SIMT)/plain/%.o: %.cpp tools/emulator.mk
 $(SIMT)/checked/%.o: %.cu tools/emulator.mk
 	@mkdir -p $(@D)
 	@echo "emulator, checked: $<"
-	@$(CXX) $(SIMT_CXXFLAGS) $(SIMT_CHECK) -isystem $(CUDA_INCLUDE) -x c++ -c $< -o $@
+	@$(CXX) $(SIMT_CXXFLAGS) $(SIMT_KERNEL) $(SIMT_CHECK) -isystem $(CUDA_INCLUDE) -x c++ -c $< -o $@
 
 $(SIMT)/fast/%.o: %.cu tools/emulator.mk
 	@mkdir -p $(@D)
 	@echo "emulator, fast: $<"
-	@$(CXX) $(SIMT_CXXFLAGS) -isystem $(CUDA_INCLUDE) -x c++ -c $< -o $@
+	@$(CXX) $(SIMT_CXXFLAGS) $(SIMT_KERNEL) -isystem $(CUDA_INCLUDE) -x c++ -c $< -o $@
 
 # The emulator's own tests link its objects and theirs, and no kernel of csrc/cuda.
 SIMT_OWN_OBJECTS := $(filter $(SIMT)/plain/csrc/simt/%,$(SIMT_PLAIN_OBJECTS))

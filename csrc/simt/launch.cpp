@@ -111,7 +111,7 @@ void run_grid(dim3 grid, dim3 dim, size_t smem_bytes, void (*body)(const void*),
     b.shuffled = o.seed != 0;
     b.count_sectors = o.count_sectors && instrumented;
     b.granule_shift = 2;
-    b.last_range = nullptr;
+    std::fill(std::begin(b.recent), std::end(b.recent), nullptr);
     b.stats = Stats();
     b.error.clear();
     multiply_adds = 0;

@@ -130,7 +130,8 @@ void count_sectors(Block& b, Range& r, size_t offset, size_t bytes, Access acces
   }
 }
 
-void global_access(Block& b, Range& r, size_t offset, size_t bytes, Access access, void* pc) {
+inline void global_access(Block& b, Range& r, size_t offset, size_t bytes, Access access,
+                          void* pc) {
   Stats& s = b.stats;
   if (access == Access::read) {
     s.bytes_loaded += bytes;
@@ -151,7 +152,7 @@ void global_access(Block& b, Range& r, size_t offset, size_t bytes, Access acces
        at(pc));
 }
 
-// Everything that is neither shared memory nor the tensor touched last.
+// Everything that is neither shared memory nor a tensor touched lately.
 [[gnu::noinline]] void other_access(Block& b, const char* p, size_t bytes, Access access,
                                     void* pc) {
   Thread& t = *b.self;
@@ -164,7 +165,7 @@ void global_access(Block& b, Range& r, size_t offset, size_t bytes, Access acces
   if (p >= b.call && p < b.call + b.call_bytes) return;
   Range* r = range_from(p);
   if (r && p + bytes <= r->lo + r->bytes) {
-    b.last_range = r;
+    recent_slot(b, p) = r;
     return global_access(b, *r, size_t(p - r->lo), bytes, access, pc);
   }
   if (access == Access::read) {  // constants of the program itself
@@ -194,7 +195,7 @@ void check_access(const void* memory, size_t bytes, Access access, void* pc) {
     return shared_access(*b, in_shared, bytes, access != Access::read, pc,
                          access == Access::atomic ? Kind::atomic : Kind::plain);
   }
-  if (Range* r = b->last_range) {
+  if (Range* r = recent_slot(*b, p)) {
     const size_t offset = size_t(p - r->lo);
     if (offset < r->bytes && bytes <= r->bytes - offset)
       return global_access(*b, *r, offset, bytes, access, pc);

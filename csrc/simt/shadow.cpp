@@ -55,7 +55,7 @@ void check_write_before(Block& b, Thread& t, const Cell& c, bool write, Kind kin
   fail_race(b, c, verb(write, kind), was_atomic ? "atomic" : "write", c.write, pc);
 }
 
-void note_read(Block& b, Thread& t, Cell& c, Epoch me) {
+[[gnu::always_inline]] inline void note_read(Block& b, Thread& t, Cell& c, Epoch me) {
   // A read that is ordered before this one need not be remembered: what is ordered after this one
   // is ordered after it too. Of more than four unordered ones some are forgotten.
   for (Epoch& r : c.reads) {

@@ -110,8 +110,8 @@ struct Block {
   // Of the block
   unsigned char* smem = nullptr;
   size_t smem_bytes = 0;
-  Thread* self = nullptr;  // null between blocks
-  Range* last_range = nullptr;
+  Thread* self = nullptr;                 // null between blocks
+  Range* recent[8] = {};                  // tensors touched last, by recent_slot() of the address
   uint32_t owner_id = 0, owner_base = 0;  // this block in Range's arrays; the launch's zero
   bool checked = false, shuffled = false, count_sectors = false;
   unsigned threads_in_block = 0, live = 0;
@@ -151,6 +151,12 @@ struct Block {
   Stacks stacks;
   uintptr_t constants = 1;  // a page known to hold constants of the program
 };
+
+// Tensors of slot_alloc lie 8 GiB apart: those of eight neighbouring slots have places of their
+// own.
+inline Range*& recent_slot(Block& b, const char* p) {
+  return b.recent[reinterpret_cast<uintptr_t>(p) >> 33 & 7];
+}
 
 // The block that this machine thread runs, or null.
 extern constinit thread_local Block* current [[gnu::tls_model("initial-exec")]];
