@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <map>
+#include <memory>
 
 #include "async.h"
 #include "instructions.h"
@@ -15,6 +16,10 @@ namespace simt {
 namespace {
 
 constexpr unsigned kGroupThreads = 128, kMostColumns = 256;
+
+struct Operands {
+  float a[64][16], w[kMostColumns][16], w_transposed[16][kMostColumns], sum[64][kMostColumns];
+};
 
 struct WgmmaArgument {
   float* d;
@@ -62,8 +67,9 @@ void wgmma_bf16(float* d, unsigned n, uint64_t desc_a, uint64_t desc_b, Where wh
   if (++b.group_arrived[group] < kGroupThreads) return block_on(b, "its warpgroup", where);
   b.group_arrived[group] = 0;
 
-  static thread_local float a[64][16], w[kMostColumns][16], w_transposed[16][kMostColumns],
-      sum[64][kMostColumns];
+  // On the heap: a library that another program loads gets few bytes of thread-local memory.
+  static thread_local const auto operands = std::make_unique<Operands>();
+  auto& [a, w, w_transposed, sum] = *operands;
   for (unsigned l = 0; l < kGroupThreads; ++l) {
     const auto* other = static_cast<WgmmaArgument*>(b.threads[first + l].argument);
     if (other->a != desc_a || other->b != desc_b)

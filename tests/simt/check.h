@@ -20,15 +20,25 @@ struct WrongValue : simt::Error {
   WrongValue() : Error("wrong value") {}
 };
 
-// One argument of a kernel, named to the emulator.
+// One argument of a kernel, named to the emulator for as long as its memory is taken.
 template <class T>
 struct Buffer {
+  struct Slot {
+    size_t bytes;
+    T* memory;
+    Slot(size_t n, int fill)
+        : bytes(n * sizeof(T)), memory(static_cast<T*>(simt::slot_alloc(bytes, fill))) {}
+    ~Slot() { simt::slot_free(memory, bytes); }
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+  };
+  Slot slot;
   std::span<T> v;
   simt::Global named;
   Buffer(size_t n, const char* name, bool writable = false)
-      : v(static_cast<T*>(simt::slot_alloc(n * sizeof(T), writable ? 0xff : 0)), n),
-        named(v.data(), v.size_bytes(), name, writable) {}
-  ~Buffer() { simt::slot_free(v.data(), v.size_bytes()); }
+      : slot(n, writable ? 0xff : 0),
+        v(slot.memory, n),
+        named(slot.memory, slot.bytes, name, writable) {}
   T* data() const { return v.data(); }
   T& operator[](size_t i) const { return v[i]; }
 };
