@@ -58,13 +58,39 @@ struct alignas(sizeof(T) * N) Vector {
 template <class T>
 constexpr int kLanes = int(16 / sizeof(T));
 
+// One integer of so many bytes: what moves is then surely one access, not one an element.
+template <int bytes>
+struct Word;
+template <>
+struct Word<1> {
+  using type = unsigned char;
+};
+template <>
+struct Word<2> {
+  using type = unsigned short;
+};
+template <>
+struct Word<4> {
+  using type = unsigned;
+};
+template <>
+struct Word<8> {
+  using type = uint2;
+};
+template <>
+struct Word<16> {
+  using type = uint4;
+};
+
 template <int N, class T>
 __device__ Vector<T, N> load(const T* from) {
-  return *reinterpret_cast<const Vector<T, N>*>(from);
+  using W = typename Word<int(sizeof(T)) * N>::type;
+  return __builtin_bit_cast(Vector<T, N>, *reinterpret_cast<const W*>(from));
 }
 template <int N, class T>
 __device__ void store(T* to, const Vector<T, N>& v) {
-  *reinterpret_cast<Vector<T, N>*>(to) = v;
+  using W = typename Word<int(sizeof(T)) * N>::type;
+  *reinterpret_cast<W*>(to) = __builtin_bit_cast(W, v);
 }
 
 inline bool is_aligned(const void* p, int64_t bytes) {
