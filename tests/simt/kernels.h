@@ -4,28 +4,32 @@
 #pragma once
 #include <cstdint>
 
-#define SIMT_BUGS(X)                                                                              \
-  X(None)                                                                                         \
-  /* stencil.cu */                                                                                \
-  X(MissingBarrier)                                                                               \
-  X(SharedOutOfBounds)                                                                            \
-  X(SharedUnderflow) X(GlobalOutOfBounds) X(GlobalUnderflow) X(Uninitialised) X(EarlyReturn)      \
-      X(TwoBarriers) X(WritesInput) /* warps.cu */                                                \
-      X(ShuffleInBranch) X(WritesTwice) X(MaskWithoutSelf) X(ShuffleOfAbsentLane) X(ShuffleWidth) \
-          X(ShuffleInPartOfWarp) X(VoteAgainstShuffle) X(VoteInBranch) X(MissingSyncwarp)         \
-              X(BarrierNumber) X(BarrierCount) X(BarrierTooFew) X(BarrierOfOthers)                \
-                  X(ManySyncwarps) /* memory.cu */                                                \
-      X(NoTensor) X(NullPointer) X(LostIncrement) X(AtomicAndStore) X(AtomicAndLoad)              \
-          X(AtomicOnInput) X(SharedAtomicRead) X(MisalignedAtomic) X(SameHalf) X(SameByte)        \
-              X(HalfOfWord) X(SameWord) X(ReadsOther) X(SharedBytes) X(MisalignedVector)          \
-                  X(StackFull) X(LocalIndex) X(IntOverflow) X(DivisionByZero)                     \
-                      X(Shift) /* copies.cu */                                                    \
-      X(CopyNoWait) X(CopyNoCommit) X(CopyOverwritten) X(CopyMisaligned) X(CopyTooMuch)           \
-          X(CopyOutOfBounds) X(CopySharedOutOfBounds) X(CopyNoBarrier) X(RowMisaligned)           \
-              X(RowOutOfBounds) X(RowUninitialised)         /* gemm.cu */                         \
-      X(MissingWait) X(MissingSecondBarrier) X(MmaInBranch) /* hopper.cu */                       \
-      X(WrongBytes) X(NoFullWait) X(ReleaseBeforeWait) X(NoWgmmaWait) X(NoProxyFence)             \
-          X(ProxyFence) X(NoInit) X(InitNoBarrier)
+// clang-format off
+#define SIMT_BUGS(X) \
+  X(None) \
+  /* stencil.cu */ \
+  X(MissingBarrier) X(SharedOutOfBounds) X(SharedUnderflow) X(GlobalOutOfBounds) \
+  X(GlobalUnderflow) X(Uninitialised) X(EarlyReturn) X(TwoBarriers) X(WritesInput) \
+  /* warps.cu */ \
+  X(ShuffleInBranch) X(WritesTwice) X(MaskWithoutSelf) X(ShuffleOfAbsentLane) \
+  X(ShuffleWidth) X(ShuffleInPartOfWarp) X(VoteAgainstShuffle) X(VoteInBranch) \
+  X(MissingSyncwarp) X(BarrierNumber) X(BarrierCount) X(BarrierTooFew) X(BarrierOfOthers) \
+  X(ManySyncwarps) \
+  /* memory.cu */ \
+  X(NoTensor) X(NullPointer) X(LostIncrement) X(AtomicAndStore) X(AtomicAndLoad) \
+  X(AtomicOnInput) X(SharedAtomicRead) X(MisalignedAtomic) X(SameHalf) X(SameByte) \
+  X(HalfOfWord) X(SameWord) X(ReadsOther) X(SharedBytes) X(MisalignedVector) X(StackFull) \
+  X(LocalIndex) X(IntOverflow) X(DivisionByZero) X(Shift) \
+  /* copies.cu */ \
+  X(CopyNoWait) X(CopyNoCommit) X(CopyOverwritten) X(CopyMisaligned) X(CopyTooMuch) \
+  X(CopyOutOfBounds) X(CopySharedOutOfBounds) X(CopyNoBarrier) X(RowMisaligned) \
+  X(RowOutOfBounds) X(RowUninitialised) \
+  /* gemm.cu */ \
+  X(MissingWait) X(MissingSecondBarrier) X(MmaInBranch) \
+  /* hopper.cu */ \
+  X(WrongBytes) X(NoFullWait) X(ReleaseBeforeWait) X(NoWgmmaWait) X(NoProxyFence) \
+  X(ProxyFence) X(NoInit) X(InitNoBarrier)
+// clang-format on
 
 enum class Bug {
 #define SIMT_BUG(name) k##name,
