@@ -13,7 +13,7 @@ CUDA_INCLUDE ?= $(shell for d in .venv/lib/python3*/site-packages/nvidia/cu13/in
 # x86-64-v3 for its fused multiply-add, which fma() has to be. -g1: lines for the reports.
 # No strict aliasing: kernels read arrays through vector types.
 SIMT_CXXFLAGS := -std=c++20 -O2 -g1 -march=x86-64-v3 -ffp-contract=off -fno-strict-aliasing -fPIC \
-  -fno-strict-aliasing -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -I. -Wall -Wextra -Wno-unknown-pragmas
+  -fvisibility=hidden -fvisibility-inlines-hidden -MMD -MP -I. -Wall -Wextra -Wno-unknown-pragmas
 # No sibling calls in kernels: a report takes its line from the return address.
 SIMT_KERNEL := -fno-optimize-sibling-calls
 # SRA would split the copy of a 16-byte vector into loads of its elements.
