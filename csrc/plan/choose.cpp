@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -111,8 +112,9 @@ Algorithm choose(const ConvProblem& g, Direction direction, const std::string& a
   if (!named && algorithm != "auto") plan(g, direction, traits, algorithm);
   const Key key = key_of(g, direction, named, traits);
   constexpr size_t kEntries = 64;
-  static thread_local std::array<Entry, kEntries> recent{};
-  Entry& entry = recent[Hash()(key) % kEntries];
+  // Not itself thread-local: there is little room where a library asks for a fixed place there.
+  static thread_local const auto recent = std::make_unique<std::array<Entry, kEntries>>();
+  Entry& entry = (*recent)[Hash()(key) % kEntries];
   if (!entry.filled || entry.key != key) {
     entry = {key, choose_shared(key, g, direction, algorithm, traits), true};
   }
