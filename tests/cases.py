@@ -338,7 +338,7 @@ def rotated(problems: list[str], each: int) -> list[str]:
     for turn, line in enumerate(problems):
         own = variants([line])
         # 3 and 8 have no common divisor: neighbours differ in dtype and format.
-        chosen += [own[(3 * turn + 5 * i) % len(own)] for i in range(each)]
+        chosen += [own[(3 * turn + 5 * i) % len(own)] for i in range(min(each, len(own)))]
     return chosen
 
 

@@ -46,7 +46,13 @@ MAY_INCLUDE = {
     | {"simt/simt.h"},  # the tensors of an emulated device
     "python": {"problem", "plan", "ops", "python", "cpu/isa.h"},
     "cuda": {"problem", "cuda", "simt"},  # simt in place of nvcc
-    "simt": {"simt", "cuda/wide.h", "ops/cuda_operators.h", "ops/cuda_workspace.h"},
+    "simt": {
+        "simt",
+        "cuda/conv_direct.h",
+        "cuda/wide.h",
+        "ops/cuda_operators.h",
+        "ops/cuda_workspace.h",
+    },
 }
 WITHOUT_TORCH = {"problem", "cpu", "plan", "cuda"}
 OF_TORCH = re.compile(r"(torch|ATen|c10|pybind11|caffe2)/|Python\.h")

@@ -26,23 +26,23 @@ LIKE_TORCH = [
 ]
 
 
-@pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 3), ids=str)
+@pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 8), ids=str)
 def test_max_pool_is_exact(problem, backend):
     check(problem, integers=True, device=backend.device)
 
 
-@pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 1), ids=str)
+@pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 4), ids=str)
 def test_max_pool_of_odd_memory(problem, backend):
     report = check(problem, strided=True, device=backend.device)
     assert report.errors["output"].error.maximum == 0
 
 
-@pytest.mark.parametrize("problem", rotated(SUMS, 2), ids=str)
+@pytest.mark.parametrize("problem", rotated(SUMS, 8), ids=str)
 def test_sums_of_avg_pool_are_exact(problem, backend):
     check(problem, integers=True, device=backend.device)
 
 
-@pytest.mark.parametrize("problem", rotated(lines(AVG_POOL), 3), ids=str)
+@pytest.mark.parametrize("problem", rotated(lines(AVG_POOL), 8), ids=str)
 def test_avg_pool_is_accurate(problem, backend):
     check(problem, strided=True, device=backend.device)
 
@@ -70,7 +70,7 @@ INPUTS = [_with_nan, _with_infinities, _nothing_but_minus_infinity, _with_ties]
 
 
 @pytest.mark.parametrize("values", INPUTS, ids=lambda f: f.__name__.strip("_").replace("_", " "))
-@pytest.mark.parametrize("problem", rotated(LIKE_TORCH, 1), ids=str)
+@pytest.mark.parametrize("problem", rotated(LIKE_TORCH, 2), ids=str)
 def test_picks_what_torch_picks(problem, values, backend):
     call = Call.parse(problem)
     x = values(call, torch.Generator().manual_seed(0))

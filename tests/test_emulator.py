@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
+from cases import variants
 from support.backends import emulator, running
-from support.directions import DIRECTIONS, draw, run, serving
+from support.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
 from cnnkern import functional
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
@@ -71,10 +74,42 @@ def test_int64_offsets_give_the_same(problem):
     with running("emulated"):
         simt.always_wide(True)
         try:
-            check(problem, integers=True)
-            check(problem, integers=True, strided=True)
+            exact = not problem.startswith("avg")  # whose divisors are not all powers of two
+            check(problem, integers=exact)
+            check(problem, integers=exact, strided=True)
         finally:
             simt.always_wide(False)
+
+
+# Every kind of memory, in problems that the plan's tiles for small layers would take.
+LARGE = [
+    "conv2d 1x8x19x17 33x8x3x3 padding=1 bias relu",
+    "conv2d 2x16x9x10 9x16x3x3 stride=2 padding=1 bias",
+    "conv2d 2x3x23x21 70x3x5x5 stride=2 padding=2",
+    "conv2d 1x24x13x12 40x12x3x3 padding=1 dilation=2 bias",
+    "conv2d 1x16x12x12 24x16x1x1 bias",
+    "conv3d 1x4x5x6x7 17x4x2x3x3 padding=1",
+    "conv_transpose2d 1x16x8x9 16x12x4x4 stride=2 padding=1 bias relu",
+]
+
+
+@pytest.mark.parametrize("problem", variants(LARGE), ids=str)
+def test_the_tiles_of_large_layers(problem):
+    with running("emulated", problem):
+        usual = simt.enough_blocks(0)
+        try:
+            call = Call.parse(problem)
+            odd = draw(call, random_integers)
+            # At addresses that 16 bytes divide, so that vectors serve.
+            even = Operands(odd.input.clone(), odd.weight, odd.bias, odd.grad.clone())
+            doubles = [t.double() for t in odd.tensors]
+            values = derivatives(call, doubles, odd.grad.double())
+            for direction, operands in product(DIRECTIONS, (odd, even)):
+                results = run(call, direction, operands, "direct")
+                for result, y64 in zip(results, expected(call, direction, values), strict=True):
+                    check_equal(result, y64, call.dtype, name=f"{problem}: {direction}")
+        finally:
+            simt.enough_blocks(usual)
 
 
 def test_the_cpu_kernels_come_back():
@@ -105,7 +140,8 @@ def test_autograd_plans_and_modules_notice_nothing():
 )
 def test_too_little_memory_for_a_workspace_is_an_error_with_advice(algorithm, direction, advice):
     weight = "16x1x3x3" if algorithm == "depthwise" else "16x16x3x3"
-    call = Call.parse(f"conv2d 8x16x40x40 {weight} padding=1")
+    problem = f"conv2d 8x16x40x40 {weight} padding=1"
+    call = Call.parse(problem)
     operands = draw(call, random_integers)
     pattern = rf"no memory on cpu for the workspace of \d+ bytes of algorithm '{algorithm}'{advice}"
     with running("emulated"):
@@ -118,4 +154,5 @@ def test_too_little_memory_for_a_workspace_is_an_error_with_advice(algorithm, di
         doubles = [t.double() for t in operands.tensors]
         values = derivatives(call, doubles, operands.grad.double())
         result = run(call, direction, operands, algorithm)[0]
-        check_equal(result, values[2 if direction == "weight_grad" else 0], call.dtype)
+        wanted = values[2 if direction == "weight_grad" else 0]
+        check_equal(result, wanted, call.dtype, name=problem)

@@ -6,7 +6,9 @@
 #include <torch/library.h>
 
 #include <memory>
+#include <utility>
 
+#include "../cuda/conv_direct.h"
 #include "../cuda/wide.h"
 #include "../ops/cuda_operators.h"
 #include "../ops/cuda_workspace.h"
@@ -57,6 +59,12 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def(
       "set_memory", [](int64_t bytes) { cnnkern::ops::emulated_memory() = bytes; },
       "The most bytes that a workspace gets");
+  m.def(
+      "enough_blocks",
+      [](int64_t blocks) {
+        return std::exchange(cnnkern::cuda::conv_direct_enough_blocks(), blocks);
+      },
+      "From how many blocks on a direct convolution takes its larger tiles; returns what it was");
   m.def(
       "always_wide", [](bool wide) { cnnkern::cuda::always_wide() = wide; },
       "Whether offsets are int64 on tensors of every size");
