@@ -26,9 +26,12 @@ build: $(READY)
 demo: build
 	@$(BIN)/python -m cnnkern demo $(ARGS)
 
-# pytest comes last, so that its summary closes the output.
+# pytest comes last, so that its summary closes the output. The emulator needs CUDA's headers.
 test: lint check-cpp build
 	@$(BIN)/python tools/sass.py --quiet --if-built
+	@if [ -n "$(CUDA_INCLUDE)" ]; then \
+	  $(MAKE) --no-print-directory -o build emulator check-simt $(FAKE_CUDA); \
+	else echo "cnnkern: no CUDA headers here, so the emulator's tests are skipped"; fi
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY)
@@ -71,7 +74,7 @@ include tools/emulator.mk
 
 # The operators' CUDA half and the kernels, on the emulator, as an extension for Python. What knows
 # neither torch nor CUDA comes from the extension's own build.
-TORCH := $(shell ls -d $(VENV)/lib/python3*/site-packages/torch 2>/dev/null)
+TORCH = $(shell ls -d $(VENV)/lib/python3*/site-packages/torch 2>/dev/null)
 PYTHON_INCLUDE = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 TORCH_CXXFLAGS = -std=c++20 -O1 -g0 -fPIC -fvisibility=hidden -MMD -MP -Wall -Wno-unknown-pragmas \
   -isystem $(TORCH)/include -isystem $(TORCH)/include/torch/csrc/api/include \

@@ -75,7 +75,7 @@ def explain(
     input: Tensor | None = None,
     *,
     algorithm: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> Explanation:
     """Explains a problem, or a layer with an input.
 
@@ -83,10 +83,11 @@ def explain(
         problem: a problem or its text, or a layer of torch.nn or cnnkern.nn.
         input: what the layer would be called with.
         algorithm: the one that must serve; by default the layer's own, or the plan's choice.
-        device: what would run it: ``"cpu"`` is this machine's processor; a GPU is known by its name
-            and need not be here: ``"H200"``, ``"H100"``, ``"A100"``, ``"L4"``, ``"RTX 4090"``. On a
-            GPU the fastest by prediction serves, which may be another one for another batch; a
-            named algorithm that is batch-invariant keeps a sample's bits in all of them.
+        device: what would run it: ``"cpu"`` is this machine's processor, ``"cuda"`` its GPU; other
+            GPUs are known by their names and need not be here: ``"H200"``, ``"H100"``, ``"A100"``,
+            ``"L4"``, ``"RTX 4090"``. By default that of the input, else the processor. On a GPU the
+            fastest by prediction serves, which may be another one for another batch; a named
+            algorithm that is batch-invariant keeps a sample's bits in all of them.
 
     Returns:
         The plan of every direction; ``print`` it.
@@ -114,11 +115,13 @@ def explain(
         if input is None:
             raise TypeError("explain: expected an input beside the layer")
         algorithm = algorithm or getattr(problem, "algorithm", "auto")
+        device = device or (str(input.device) if input.is_cuda else None)
         problem = problem_of(problem, input)
     elif input is not None:
         raise TypeError("explain: expected an input only beside a layer")
     if isinstance(problem, str):
         problem = _C.parse(problem)
+    device = device or "cpu"
     plans = tuple(
         _C.plan(problem, direction, algorithm or "auto", device=device)
         for direction in problem.directions()

@@ -163,7 +163,6 @@ def test_packages_are_installed_where_cuda_is_wanted(
         return len(calls)
 
     monkeypatch.setenv("CNNKERN_TOOLKIT", "any")
-    monkeypatch.setattr(cuda_toolkit, "AUTO_BUILDS_CUDA", True)
     monkeypatch.setattr(cuda_toolkit, "torch_cuda", lambda: None)
     only()
     assert install("0", driver=True) == 0
@@ -183,7 +182,6 @@ def test_failed_installation_stops_only_who_asked(
 ) -> None:
     only()
     monkeypatch.setenv("CNNKERN_CUDA", choice)
-    monkeypatch.setattr(cuda_toolkit, "AUTO_BUILDS_CUDA", True)
     monkeypatch.setattr(cuda_toolkit, "has_driver", lambda: True)
     monkeypatch.setattr(cuda_toolkit, "missing_packages", lambda: ["nvidia-cuda-nvcc==0"])
     monkeypatch.setattr(cuda_toolkit, "INSTALLED_MIB", 1 << 40)

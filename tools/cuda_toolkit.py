@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements-cuda.txt"
 PYPI_MAJOR = "13"  # of requirements-cuda.txt; a torch without CUDA gets the same
 INSTALLED_MIB = 400
-AUTO_BUILDS_CUDA = False
 
 # Files that a build needs, and the package of PyPI that has each.
 HEADERS = {
@@ -96,7 +95,7 @@ def only_pypi() -> bool:
 
 def is_asked_for() -> bool:
     """Whether a build should look for a toolkit at all."""
-    return choice() == "1" or (choice() == "auto" and AUTO_BUILDS_CUDA)
+    return choice() != "0"
 
 
 def find(torch_cuda: str | None) -> Toolkit:
@@ -205,7 +204,7 @@ def install() -> None:
     """Install the packages where CUDA is wanted and no other toolkit serves."""
     if choice() == "0":
         return
-    if choice() == "auto" and not (AUTO_BUILDS_CUDA and has_driver()):
+    if choice() == "auto" and not has_driver():
         return
     cuda = torch_cuda()
     if (cuda or PYPI_MAJOR).split(".")[0] != PYPI_MAJOR:

@@ -53,7 +53,7 @@ def parser() -> Parser:
     one.add_argument(
         "--device",
         default="cpu",
-        help=f"what would run it: cpu (default), {', '.join(_C.device_names())}",
+        help=f"what would run it: cpu (default), cuda, {', '.join(_C.device_names())}",
     )
     one.set_defaults(run=explain, parser=one)
 

@@ -2,12 +2,14 @@
 // The Python face of problems and plans. Operators register themselves with torch when the shared
 // object is loaded.
 #include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <torch/version.h>
 
 #include "../cpu/isa.h"
 #include "../plan/cuda_traits.h"
+#include "../ops/cuda_device.h"
 #include "../plan/plan.h"
 #include "../problem/check.h"
 #include "../problem/names.h"
@@ -132,13 +134,24 @@ void bind_plan(py::module_& m) {
       });
 }
 
-// "cpu", or a GPU by its name.
+#if CNNKERN_CUDA
+DeviceTraits own_gpu(const std::string& device) {
+  const c10::Device asked(device);
+  const c10::impl::VirtualGuardImpl guard(asked.type());
+  return ops::traits_of_gpu(asked.has_index() ? asked.index() : guard.getDevice().index());
+}
+#endif
+
+// "cpu", a GPU by its name, or the machine's own: "cuda", "cuda:1".
 DeviceTraits traits_of(const std::string& device, int64_t threads) {
   if (threads < 0) {
     throw py::value_error("plan: expected threads >= 0, got " + std::to_string(threads));
   }
   if (device == "cpu") return cpu_traits(threads == 0 ? at::get_num_threads() : threads);
   try {
+#if CNNKERN_CUDA
+    if (device == "cuda" || device.rfind("cuda:", 0) == 0) return own_gpu(device);
+#endif
     return named_device(device);
   } catch (const Error& error) {
     throw py::value_error(error.what());
@@ -225,7 +238,7 @@ py::dict info() {
 #else
   facts["openmp"] = false;
 #endif
-  facts["cuda"] = false;
+  facts["cuda"] = bool(CNNKERN_CUDA);
   return facts;
 }
 
