@@ -29,21 +29,17 @@ __device__ To convert(From v) {
 // A run from the image, or zeros, into the matrix.
 template <int kRun, class From, class To>
 __device__ void copy_run(const From* from, bool given, To* to) {
-  // 16 bits move in pairs, so that compilers see whole words.
-  constexpr bool kPairs =
-      std::is_same_v<From, uint16_t> && std::is_same_v<To, uint16_t> && kRun > 1;
-  if constexpr (kPairs) {
-    copy_run<kRun / 2>(reinterpret_cast<const uint32_t*>(from), given,
-                       reinterpret_cast<uint32_t*>(to));
+  using W = typename Word<int(sizeof(From)) * kRun>::type;
+  W word{};
+  if (given) word = *reinterpret_cast<const W*>(from);
+  if constexpr (std::is_same_v<From, To>) {
+    // Never as a vector: compilers split one that may be zeros into its elements.
+    *reinterpret_cast<W*>(to) = word;
   } else {
+    const auto values = __builtin_bit_cast(Vector<From, kRun>, word);
     Vector<To, kRun> run;
 #pragma unroll
-    for (int l = 0; l < kRun; ++l) run.value[l] = To(0);
-    if (given) {
-      const Vector<From, kRun> values = load<kRun>(from);
-#pragma unroll
-      for (int l = 0; l < kRun; ++l) run.value[l] = convert<From, To>(values.value[l]);
-    }
+    for (int l = 0; l < kRun; ++l) run.value[l] = convert<From, To>(values.value[l]);
     store(to, run);
   }
 }
