@@ -96,12 +96,17 @@ def test_another_gpu_is_what_it_reports() -> None:
     assert facts["block_shared_bytes"] == 99 << 10
 
 
-@pytest.mark.parametrize("capability", [(7, 5), (8, 7), (9, 0), (11, 0), (12, 1), (99, 0)])
+@pytest.mark.parametrize("capability", [(8, 0), (8, 7), (9, 0), (11, 0), (12, 1), (99, 0)])
 def test_what_a_gpu_does_not_report_is_assumed(capability: tuple[int, int]) -> None:
     facts = reported_traits("some GPU", capability, 0)
     assert facts["capability"] == capability
     for fact in ("cores", "clock_ghz", "copy_gb_s", "float64_tflops", "matrix_tflops"):
         assert facts[fact] > 0
+
+
+def test_a_gpu_older_than_every_kernel_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"capability 8\.0 or newer.*got Tesla T4 of .* 7\.5;"):
+        reported_traits("Tesla T4", (7, 5), 40)
 
 
 @pytest.mark.parametrize("device", GPUS)

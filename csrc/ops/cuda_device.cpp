@@ -39,11 +39,6 @@ int64_t attribute(cudaDeviceAttr name, int device) {
 const DeviceTraits* ask(int device) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, device), device);
-  TORCH_CHECK_NOT_IMPLEMENTED(properties.major >= 8,
-                              "cnnkern: expected a GPU of compute capability 8.0 or newer, for ",
-                              "which its kernels are built, got cuda:", device, ", ",
-                              properties.name, ", of compute capability ", properties.major, ".",
-                              properties.minor, "; keep torch's own layer there");
   DeviceReport report{};
   report.name = properties.name;
   report.major = properties.major;
@@ -56,7 +51,11 @@ const DeviceTraits* ask(int device) {
   report.sm_shared_bytes = static_cast<int64_t>(properties.sharedMemPerMultiprocessor);
   report.block_shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   report.memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
-  return new DeviceTraits(cuda_traits(report));  // kept for good
+  try {
+    return new DeviceTraits(cuda_traits(report));  // kept for good
+  } catch (const Error& error) {
+    TORCH_CHECK_NOT_IMPLEMENTED(false, error.what());
+  }
 }
 
 }  // namespace

@@ -106,6 +106,13 @@ int64_t reported_or(int64_t value, int64_t otherwise) { return value > 0 ? value
 }  // namespace
 
 DeviceTraits cuda_traits(const DeviceReport& r) {
+  constexpr int64_t kLeastMajor = 8;  // of the machine code that setup.py asks for
+  if (r.major < kLeastMajor) {
+    throw Error("cnnkern: expected a GPU of compute capability " + std::to_string(kLeastMajor) +
+                ".0 or newer, for which the kernels are built, got " + r.name +
+                " of compute capability " + std::to_string(r.major) + "." +
+                std::to_string(r.minor) + "; keep torch's own layer there");
+  }
   for (size_t i = 0; i < kDevices.size(); ++i) {
     // A slice of a device reports fewer multiprocessors.
     if (r.name == kDevices[i].reported && r.sms == kDevices[i].sms) return named_devices()[i];

@@ -18,6 +18,7 @@ struct DeviceReport {
 };
 
 // Those of the named device where the whole of one reports itself, else derived from its numbers.
+// A GPU older than every kernel is an Error.
 DeviceTraits cuda_traits(const DeviceReport&);
 
 // A device that has a name here: "H200", "rtx 4090". It lives as long as the process. Another name
