@@ -115,13 +115,13 @@ def explain(
         if input is None:
             raise TypeError("explain: expected an input beside the layer")
         algorithm = algorithm or getattr(problem, "algorithm", "auto")
-        device = device or (str(input.device) if input.is_cuda else None)
+        device = str(input.device) if device is None and input.is_cuda else device
         problem = problem_of(problem, input)
     elif input is not None:
         raise TypeError("explain: expected an input only beside a layer")
     if isinstance(problem, str):
         problem = _C.parse(problem)
-    device = device or "cpu"
+    device = "cpu" if device is None else device
     plans = tuple(
         _C.plan(problem, direction, algorithm or "auto", device=device)
         for direction in problem.directions()

@@ -85,6 +85,10 @@ bool check_blocks(const ConvProblem& g, Direction direction) {
   if (blocks.samples < 1 || blocks.samples > g.n || blocks.rows < 1 || blocks.rows > all)
     return fail(g, direction, "no such block");
   if (blocks.samples > 1 && blocks.rows < all) return fail(g, direction, "part of many samples");
+  if (cuda::is_its_own_matrix(g, direction)) {
+    const bool whole = blocks.samples == g.n && blocks.rows == all && blocks.matrix_bytes == 0;
+    return whole || fail(g, direction, "a matrix beside the tensor that is one");
+  }
 
   const DataType type = cuda::im2col_matrix_type(g, direction);
   const int64_t pixels = g.output[2] * size_of(type);
