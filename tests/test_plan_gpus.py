@@ -158,9 +158,7 @@ def test_a_1x1_layer_is_its_own_matrix(dtype: str, format: str, device: str) -> 
         ("conv2d 32x128x56x56 128x4x3x3 padding=1 dtype=bfloat16", DIRECTIONS),
     ],
 )
-def test_few_channels_go_to_direct(
-    text: str, directions: list[str], device: str
-) -> None:
+def test_few_channels_go_to_direct(text: str, directions: list[str], device: str) -> None:
     for direction in directions:
         assert plan_of(text, direction, device=device).algorithm == "direct"
 
