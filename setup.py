@@ -41,10 +41,9 @@ NVCC_FLAGS = [
     "-O3",
     "-std=c++20",
     "-Xcompiler=-fvisibility=hidden",
-    # Machine code of Ampere runs on Ada too; PTX serves whatever comes after Hopper.
-    "-gencode=arch=compute_80,code=sm_80",
+    # Machine code of Ampere runs on Ada too; its PTX serves whatever comes after Hopper.
+    "-gencode=arch=compute_80,code=[sm_80,compute_80]",
     "-gencode=arch=compute_90a,code=sm_90a",
-    "-gencode=arch=compute_90,code=compute_90",
 ]
 
 

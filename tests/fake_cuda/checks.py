@@ -7,6 +7,7 @@ Run by test_fake_cuda.py in a process of its own, because the stand-in for the C
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,19 +19,20 @@ from cnnkern import functional
 BUILD = Path(__file__).resolve().parent.parent.parent / "build" / "fake_cuda"
 
 
+@cache
 def _fake():
+    # Not on import: whoever looks for doctests imports this file.
     spec = importlib.util.spec_from_file_location("fake_cuda", BUILD / "fake_cuda.so")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-FAKE = _fake()
 DRIVER = r"cannot ask device cuda:0 for its traits: .*driver"
 
 
 def tensor(*size, dtype=torch.float32):
-    return FAKE.empty(list(size), dtype)
+    return _fake().empty(list(size), dtype)
 
 
 def test_the_stand_in_is_a_cuda_tensor():
