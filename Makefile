@@ -31,6 +31,7 @@ test: lint check-cpp build
 	@$(BIN)/python tools/sass.py --quiet --if-built
 	@if [ -n "$(CUDA_INCLUDE)" ]; then \
 	  $(MAKE) --no-print-directory -o build emulator check-simt $(FAKE_CUDA); \
+	elif [ "$$CNNKERN_CUDA" = 1 ]; then echo "cnnkern: CNNKERN_CUDA=1, but no CUDA headers"; exit 1; \
 	else echo "cnnkern: no CUDA headers here, so the emulator's tests are skipped"; fi
 	@$(BIN)/python -m pytest $(ARGS)
 

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 from cases import AVG_POOL, MAX_POOL, lines, rotated
+from support.pool_inputs import INPUTS
 
 from cnnkern import functional
-from cnnkern.testing import Call, check, derivatives, random_integers, random_normal
+from cnnkern.testing import Call, check, derivatives, random_normal
 
 # Divided by 4: exact in every dtype here, so the sums behind it are too.
 SUMS = [
@@ -45,28 +44,6 @@ def test_sums_of_avg_pool_are_exact(problem, backend):
 @pytest.mark.parametrize("problem", rotated(lines(AVG_POOL), 8), ids=str)
 def test_avg_pool_is_accurate(problem, backend):
     check(problem, strided=True, device=backend.device)
-
-
-def _with_nan(call, generator):
-    x = random_normal(call.input_size, call.dtype, generator)
-    return x.masked_fill(torch.rand(x.shape, generator=generator) < 0.1, math.nan)
-
-
-def _with_infinities(call, generator):
-    x = random_normal(call.input_size, call.dtype, generator)
-    chance = torch.rand(x.shape, generator=generator)
-    return x.masked_fill(chance < 0.5, -math.inf).masked_fill(chance > 0.95, math.inf)
-
-
-def _nothing_but_minus_infinity(call, generator):
-    return torch.full(call.input_size, -math.inf, dtype=call.dtype)
-
-
-def _with_ties(call, generator):
-    return random_integers(call.input_size, call.dtype, generator, limit=1)
-
-
-INPUTS = [_with_nan, _with_infinities, _nothing_but_minus_infinity, _with_ties]
 
 
 @pytest.mark.parametrize("values", INPUTS, ids=lambda f: f.__name__.strip("_").replace("_", " "))

@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from cases import MAX_POOL, lines, variants
+from support.pool_inputs import INPUTS
 
 from cnnkern import functional
-from cnnkern.testing import Call, random_integers, random_normal
+from cnnkern.testing import Call, random_normal
 
 # torch needs paddings that agree, and writes out of bounds for windows without an element.
 LIKE_TORCH = [
@@ -19,43 +20,6 @@ LIKE_TORCH = [
     for name, group in MAX_POOL.items()
     for line in group
     if name not in ("padding that differs", "windows without an element")
-]
-
-
-def _with_nan(call, generator):
-    x = random_normal(call.input_size, call.dtype, generator)
-    return x.masked_fill(torch.rand(x.shape, generator=generator) < 0.1, math.nan)
-
-
-def _with_infinities(call, generator):
-    x = random_normal(call.input_size, call.dtype, generator)
-    chance = torch.rand(x.shape, generator=generator)
-    return x.masked_fill(chance < 0.5, -math.inf).masked_fill(chance > 0.95, math.inf)
-
-
-def _nothing_but_minus_infinity(call, generator):
-    return torch.full(call.input_size, -math.inf, dtype=call.dtype)
-
-
-def _nothing_but_nan(call, generator):
-    return torch.full(call.input_size, math.nan, dtype=call.dtype)
-
-
-def _with_ties(call, generator):
-    return random_integers(call.input_size, call.dtype, generator, limit=1)
-
-
-def _with_zeros_of_both_signs(call, generator):
-    return random_integers(call.input_size, call.dtype, generator, limit=1) * 0.0
-
-
-INPUTS = [
-    _with_nan,
-    _with_infinities,
-    _nothing_but_minus_infinity,
-    _nothing_but_nan,
-    _with_ties,
-    _with_zeros_of_both_signs,
 ]
 
 

@@ -188,17 +188,17 @@ def main(arguments: list[str] | None = None) -> int:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     clock = Clock(device, 1 << 20 if options.dry else 256 << 20)
-    todo = jobs(options.batch)
+    planned = jobs(options.batch)
     if options.dry:
         torch.set_num_threads(1)  # threads that wait for each other time nothing
-        todo = [Job(*line, "float32", last) for line in DRY_LINES for last in (True, False)]
-    todo = [job for job in todo if options.match in job.name]
+        planned = [Job(*line, "float32", last) for line in DRY_LINES for last in (True, False)]
+    planned = [job for job in planned if options.match in job.name]
     rates = measured_rates(clock, device, options.dry)
     counts = {"rows": 0, "wrong": 0, "refused": 0}
     done = 0
     with options.out.open("w") as file, torch.no_grad():
-        print(json.dumps({"rates": rates, "jobs": len(todo)}), file=file, flush=True)
-        for job in todo:
+        print(json.dumps({"rates": rates, "jobs": len(planned)}), file=file, flush=True)
+        for job in planned:
             if time.monotonic() - start > options.seconds:
                 break
             for row in rows(job, device, clock, rates):
@@ -209,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             done += 1
             if device == "cuda" and done % 8 == 0:
                 torch.cuda.empty_cache()
-    print(f"{done} of {len(todo)} jobs, " + ", ".join(f"{n} {k}" for k, n in counts.items()))
+    print(f"{done} of {len(planned)} jobs, " + ", ".join(f"{n} {k}" for k, n in counts.items()))
     return 1 if counts["wrong"] else 0
 
 
