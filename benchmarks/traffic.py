@@ -25,11 +25,10 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support.backends import emulator, running  # noqa: E402
-from support.directions import DIRECTIONS, draw, run  # noqa: E402
-
 from cnnkern import _C  # noqa: E402
 from cnnkern.testing import Call, random_integers  # noqa: E402
+from cnnkern.testing.devices import emulator, running  # noqa: E402
+from cnnkern.testing.directions import DIRECTIONS, draw, run  # noqa: E402
 
 SECTOR = 32
 

@@ -14,7 +14,8 @@ import numpy
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from support.backends import BACKENDS, Backend, missing, running
+
+from cnnkern.testing.devices import BACKENDS, Backend, missing, running
 
 settings.register_profile(
     "repeatable",

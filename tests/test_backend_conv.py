@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CONV, CONV_TRANSPOSE, LONG_SUMS, lines, rotated, variants
-from support.directions import DIRECTIONS, draw, expected, run, serving
 from support.views import VIEWS
 
 from cnnkern.testing import (
@@ -21,6 +20,7 @@ from cnnkern.testing import (
     random_normal,
     truth,
 )
+from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CONV, CONV_TRANSPOSE, LONG_SUMS, lines, variants
-from support.directions import DIRECTIONS, draw, expected, run, serving
 
 from cnnkern.testing import (
     Call,
@@ -18,6 +17,7 @@ from cnnkern.testing import (
     random_normal,
     truth,
 )
+from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 
 @pytest.mark.parametrize("problem", variants(lines(CONV, CONV_TRANSPOSE)), ids=str)

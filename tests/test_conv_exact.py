@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CONV, CONV_TRANSPOSE, lines, variants
-from support.directions import ALGORITHMS, DIRECTIONS, draw, expected, run, serving
 
 from cnnkern.testing import (
     Call,
@@ -16,6 +15,7 @@ from cnnkern.testing import (
     poisoned_allocations,
     random_integers,
 )
+from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import pytest
 import torch
 from cases import CONV, CONV_TRANSPOSE, lines, variants
-from support.directions import DIRECTIONS, Operands, draw, expected, run, serving
 from support.recording import Operators, saved_tensors
 from support.views import VIEWS
 
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
 FEW = [

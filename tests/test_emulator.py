@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 import torch
 from cases import variants
-from support.backends import emulator, running
-from support.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
 from cnnkern import functional
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing.devices import emulator, running
+from cnnkern.testing.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
 simt = emulator()
 pytestmark = [

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.backends import emulator, running
+
+from cnnkern.testing.devices import emulator, running
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import traffic

@@ -8,9 +8,9 @@ import math
 from cases import DTYPES
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from support.directions import DIRECTIONS, draw, expected, run, serving
 
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 # A call costs milliseconds however small the problem: let the sizes be worth it, but no more.
 MOST_ELEMENTS = 6000

@@ -8,10 +8,10 @@ import multiprocessing
 
 import pytest
 import torch
-from support.directions import DIRECTIONS, Operands, draw, run, serving
 
 from cnnkern import _C, functional
 from cnnkern.testing import Call, random_normal
+from cnnkern.testing.directions import DIRECTIONS, Operands, draw, run, serving
 
 # Large enough that two threads share each of them.
 CONVS = [

@@ -12,7 +12,7 @@ import sys
 import torch
 
 from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
-from support.directions import DIRECTIONS, draw, expected, run, serving
+from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 
 def main() -> None:

@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from cnnkern import _C
-from cnnkern.testing import Call, guarded_like
+from .. import _C
+from .reference import Call
+from .tensors import guarded_like
+
+__all__ = ["ALGORITHMS", "DIRECTIONS", "Operands", "draw", "expected", "run", "serving"]
 
 ALGORITHMS = ("direct", "depthwise", "im2col")
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -26,22 +33,34 @@ class Operands:
 
     @property
     def tensors(self) -> list[Tensor]:
+        """Input, weight and, where there is one, bias."""
         return [t for t in (self.input, self.weight, self.bias) if t is not None]
 
 
-def draw(call: Call, random, *, seed: int = 0, device: str = "cpu") -> Operands:
-    """Operands in the problem's format, at addresses that no vector is aligned to."""
+def draw(
+    call: Call, random: Callable[..., Tensor], *, seed: int = 0, device: str = "cpu"
+) -> Operands:
+    """Operands of a convolution in its format, at addresses that no vector is aligned to.
+
+    Args:
+        call: the problem.
+        random: :func:`~cnnkern.testing.random_normal` or
+            :func:`~cnnkern.testing.random_integers`.
+        seed: of the random values.
+        device: where the operands lie.
+    """
     generator = torch.Generator().manual_seed(seed)
 
-    def one(size):
+    def one(size: Sequence[int]) -> Tensor:
         return guarded_like(call.laid_out(random(size, call.dtype, generator)).to(device)).tensor
 
+    assert call.weight_size is not None
     bias = one(call.bias_size) if call.bias else None
     return Operands(one(call.input_size), one(call.weight_size), bias, one(call.output_size))
 
 
 def serving(call: Call, direction: str, device: str = "cpu") -> list[str]:
-    """The algorithms that do not refuse the problem on a device that plans know."""
+    """The algorithms that do not refuse a convolution on a device that plans know."""
     problem = _C.parse(call.text)
     names = []
     for name in ALGORITHMS:
@@ -54,8 +73,13 @@ def serving(call: Call, direction: str, device: str = "cpu") -> list[str]:
 
 
 def run(call: Call, direction: str, operands: Operands, algorithm: str = "auto") -> list[Tensor]:
-    """The output, the input's gradient, or the weight's (and the bias's, where there is one)."""
+    """The output, the input's gradient, or the weight's (and the bias's, where there is one).
+
+    Raises:
+        RuntimeError: the algorithm does not serve the problem; says why.
+    """
     o, ops = operands, torch.ops.cnnkern
+    pair: tuple[Any, Any]
     lists = (call.stride, call.flat_padding, call.dilation, call.groups)
     if direction == "weight_grad":
         pair = (o.input, o.grad) if call.is_transposed else (o.grad, o.input)
@@ -73,8 +97,8 @@ def run(call: Call, direction: str, operands: Operands, algorithm: str = "auto")
     return [ops.conv_input_grad(first, o.weight, bias, size, *lists, relu, algorithm)]
 
 
-def expected(call: Call, direction: str, values: list) -> list:
-    """Those of the values (output, then gradients) that ``run`` gives."""
+def expected(call: Call, direction: str, values: list[_Value]) -> list[_Value]:
+    """Those of the values (output, then gradients) that :func:`run` gives."""
     # A transposed convolution's bias is not the weight gradient's to give.
     gradients = values[2:3] if call.is_transposed else values[2:]
     return {"forward": values[:1], "input_grad": values[1:2], "weight_grad": gradients}[direction]

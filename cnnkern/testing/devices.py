@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the tests of one case list run: the CPU's kernels, CUDA's on the emulator, CUDA's."""
+"""Where kernels can be tested: the CPU's, CUDA's on the emulator, CUDA's on a GPU."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from types import ModuleType
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+__all__ = ["BACKENDS", "Backend", "emulator", "missing", "running"]
+
 BACKENDS = ("cpu", "emulated", "cuda")
+
+# The emulator is built beside the package in a source tree; no wheel has it.
+_BUILDS = Path(__file__).resolve().parents[2] / "build" / "simt"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Backend:
 @cache
 def emulator(build: str = "checked") -> ModuleType | None:
     """The emulator's module (``checked`` or ``fast``), None where it was not built."""
-    found = list((ROOT / "build" / "simt" / build).glob("_simt*.so"))
+    found = list((_BUILDS / build).glob("_simt*.so"))
     if not found:
         return None
     spec = importlib.util.spec_from_file_location("_simt", found[0])
@@ -43,17 +47,32 @@ def emulator(build: str = "checked") -> ModuleType | None:
 
 
 def missing(name: str) -> str | None:
-    """Why a backend cannot run here."""
+    """Why one of ``BACKENDS`` cannot run here, and what to do; None where it can.
+
+    >>> missing("cpu") is None
+    True
+    """
     if name == "emulated" and emulator() is None:
-        return "the emulator is not built: make emulator"
+        return "the emulator is not built: run 'make emulator' in a source tree of cnnkern"
     if name == "cuda" and not torch.cuda.is_available():
-        return "no GPU"
+        return "no GPU that this torch can use"
     return None
 
 
 @contextmanager
 def running(name: str, problem: str = "") -> Iterator[Backend]:
-    """The backend at work. On the emulator a problem has its own schedule of threads."""
+    """The kernels of one of ``BACKENDS`` at work. On the emulator they take the CPU's tensors.
+
+    Args:
+        name: ``cpu``, ``emulated`` or ``cuda``.
+        problem: each has its own schedule of threads on the emulator.
+
+    Raises:
+        RuntimeError: the backend cannot run here; says why.
+    """
+    reason = missing(name)
+    if reason is not None:
+        raise RuntimeError(reason)
     if name != "emulated":
         yield Backend(name, name, name)
         return
