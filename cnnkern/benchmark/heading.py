@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a result comes from, in lines that stand above whatever shows it."""
+
+from __future__ import annotations
+
+import datetime
+
+from . import units
+from .results import Result
+
+__all__ = ["date_of", "device_of", "limits_line", "machine_lines", "settings_line"]
+
+_VERSIONS = ("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
+
+
+def device_of(result: Result) -> str:
+    """The device in words, with what of it was used: ``AMD EPYC, avx2, 2 threads``."""
+    machine = result.machine
+    parts = [str(machine.get("device") or machine.get("cpu") or "unknown device")]
+    if machine.get("kind", "cpu") == "cpu":
+        parts += [str(machine["isa"])] if machine.get("isa") else []
+        threads = machine.get("threads")
+        parts += [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
+    return ", ".join(parts)
+
+
+def date_of(result: Result, *, hours: bool = True) -> str:
+    """The day, and unless told otherwise the minute, of the run; empty where it is not known."""
+    text = str(result.machine.get("date", ""))
+    try:
+        date = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    if not hours:
+        return date.strftime("%Y-%m-%d")
+    return date.astimezone(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def machine_lines(result: Result) -> list[str]:
+    """Machine, versions and date, and that a run was interrupted."""
+    machine = result.machine
+    versions = [f"{name} {machine[name]}" for name in _VERSIONS if machine.get(name)]
+    lines = [device_of(result), ", ".join(filter(None, [*versions, date_of(result)]))]
+    if not result.complete:
+        lines.append("Interrupted: only the rows that were measured until then")
+    return [line for line in lines if line]
+
+
+def settings_line(result: Result) -> str:
+    """What was asked for."""
+    parts = []
+    for name, value in result.settings.items():
+        if value in (None, "", [], {}, False):
+            continue
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(map(str, value))
+        parts.append(name if value is True else f"{name} {value}")
+    return "; ".join(parts)
+
+
+def limits_line(result: Result) -> str:
+    """What the machine can do at most, as measured in the same run."""
+    parts = [
+        f"{dtype} {units.decimal(rate, 'FLOP/s')}"
+        for dtype, rate in result.limits.get("flops", {}).items()
+    ]
+    copies = result.limits.get("copy", [])
+    if copies:
+        size, rate = copies[-1]
+        text = f"copy {units.decimal(rate, 'B/s')} at {units.binary(size)}"
+        small, fast = max(copies, key=lambda pair: pair[1])
+        if small != size:
+            text += f" ({units.decimal(fast, 'B/s')} at {units.binary(small)})"
+        parts.append(text)
+    return "Limits measured in this run: " + ("; ".join(parts) if parts else "none")
