@@ -121,6 +121,19 @@ def reported_traits(
     memory_bytes: int = 0,
 ) -> dict[str, Any]: ...
 def info() -> dict[str, Any]: ...
+def measure_flops(dtype: str, milliseconds: float = 50) -> float:
+    """Measures what the processor computes in registers, on torch's current number of threads.
+
+    Args:
+        dtype: float32 or float64. float16 and bfloat16 are computed in float32: its rate is theirs.
+        milliseconds: how long, about; the best of short rounds counts.
+
+    Returns:
+        FLOP/s, where a multiply-add counts twice, with the instruction set that runs.
+
+    Raises:
+        ValueError: no such dtype, or milliseconds below 0 or above 1000000.
+    """
 def conv_output_size(
     input: int, kernel: int, stride: int, before: int, after: int, dilation: int
 ) -> int: ...

@@ -44,7 +44,7 @@ MAY_INCLUDE = {
     "ops": {"problem", "plan", "ops", "cpu/parallel.h", "cpu/conv.h", "cpu/pool.h"}
     | {f"cuda/{name}.h" for name in HOST_SIDE}
     | {"simt/simt.h"},  # the tensors of an emulated device
-    "python": {"problem", "plan", "ops", "python", "cpu/isa.h"},
+    "python": {"problem", "plan", "ops", "python", "cpu/flops.h", "cpu/isa.h"},
     "cuda": {"problem", "cuda", "simt"},  # simt in place of nvcc
     "simt": {
         "simt",

@@ -8,6 +8,7 @@ namespace {
 #include "vec.h"
 #include "conv_kernels.h"
 #include "pool_kernels.h"
+#include "flops_kernel.h"
 }  // namespace
 }  // namespace CNNKERN_ISA
 
@@ -17,5 +18,5 @@ namespace {
 #define CNNKERN_TEXT(isa) CNNKERN_QUOTE(isa)
 extern const Kernels CNNKERN_NAME(CNNKERN_ISA) = {
     CNNKERN_TEXT(CNNKERN_ISA), CNNKERN_ISA::lanes<float>, &CNNKERN_ISA::conv_table,
-    &CNNKERN_ISA::pool_table};
+    &CNNKERN_ISA::pool_table, &CNNKERN_ISA::flops_table};
 }  // namespace cnnkern::cpu

@@ -2,6 +2,7 @@
 // One table of kernels an instruction set: all that the drivers see of code compiled for it.
 #pragma once
 #include "conv_kernels_table.h"
+#include "flops_kernels_table.h"
 #include "pool_kernels_table.h"
 
 namespace cnnkern::cpu {
@@ -11,6 +12,7 @@ struct Kernels {
   int lanes;  // float32 values in a vector
   const ConvKernels* conv;
   const PoolKernels* pool;
+  const FlopsKernels* flops;
 };
 
 extern const Kernels baseline_kernels;

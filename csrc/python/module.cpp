@@ -7,9 +7,11 @@
 #include <pybind11/stl.h>
 #include <torch/version.h>
 
+#include "../cpu/flops.h"
 #include "../cpu/isa.h"
 #include "../plan/cuda_traits.h"
 #include "../ops/cuda_device.h"
+#include "../ops/output.h"
 #include "../plan/plan.h"
 #include "../problem/check.h"
 #include "../problem/names.h"
@@ -169,6 +171,20 @@ Plan plan_here(const Problem& g, const std::string& word, const std::string& alg
   return plan(g, *direction, traits_of(device, threads), algorithm);
 }
 
+double measure_flops(const std::string& word, double milliseconds) {
+  const auto dtype = value_of<DataType>(kDataTypes, word);
+  if (!dtype) {
+    throw py::value_error(
+        "measure_flops: expected dtype float32, float64, float16 or bfloat16, got '" + word + "'");
+  }
+  if (!(milliseconds >= 0 && milliseconds <= 1e6)) {
+    throw py::value_error("measure_flops: expected milliseconds from 0 to 1000000, got " +
+                          std::to_string(milliseconds));
+  }
+  const py::gil_scoped_release unlocked;
+  return cpu::measure_flops(*dtype, milliseconds, at::get_num_threads(), ops::parallel_for());
+}
+
 // What a prediction is made of.
 py::dict facts_of(const DeviceTraits& traits) {
   py::dict facts;
@@ -273,6 +289,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("plan", &plan_here<PoolProblem>, py::arg("problem"), py::arg("direction"),
         py::arg("algorithm") = "auto", py::arg("threads") = 0, py::arg("device") = "cpu");
   m.def("info", &info);
+  m.def("measure_flops", &measure_flops, py::arg("dtype"), py::arg("milliseconds") = 50.0);
   m.def(
       "conv_output_size",
       [](int64_t input, int64_t kernel, int64_t stride, int64_t before, int64_t after,
