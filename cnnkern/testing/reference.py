@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import _C
 
-__all__ = ["Call", "reference"]
+__all__ = ["Call", "has_empty_windows", "reference"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,24 @@ def reference(
     return (_conv_transpose if call.is_transposed else _conv)(call, input, weight, bias)
 
 
+def torch_serves(call: Call) -> bool:
+    """Whether the problem's namesake in :mod:`torch.nn.functional` takes it, and does no harm.
+
+    >>> torch_serves(Call.parse("max_pool2d 1x1x9x9 kernel=2 padding=0:1"))
+    False
+    """
+    if not call.symmetric or call.relu:
+        return False
+    if call.op.startswith("max"):
+        # max_pool1d, unlike its kin, holds padding against the kernel as if it were not dilated.
+        halves = [k // 2 for k in call.kernel_size]
+        small = all(before <= half for (before, _), half in zip(call.padding, halves, strict=True))
+        return small and not _has_empty_windows(call)
+    if call.op == "avg_pool3d":  # refuses a kernel larger than the input, whatever the padding
+        return all(k <= n for k, n in zip(call.kernel_size, call.input_size[2:], strict=True))
+    return True
+
+
 def _conv(call: Call, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     padding: Sequence[int] = [before for before, _ in call.padding]
     if not call.symmetric:
@@ -158,7 +176,7 @@ def _max_pool(call: Call, input: Tensor) -> Tensor:
     small = all(
         before <= k // 2 for (before, _), k in zip(call.padding, call.kernel_size, strict=True)
     )
-    if call.symmetric and small and not _has_empty_windows(call):
+    if call.symmetric and small and not has_empty_windows(call):
         padding = [before for before, _ in call.padding]
         geometry = (call.kernel_size, call.stride, padding, call.dilation, call.ceil_mode)
         return _tensor(function(input, *geometry))
@@ -168,9 +186,7 @@ def _max_pool(call: Call, input: Tensor) -> Tensor:
 
 def _avg_pool(call: Call, input: Tensor) -> Tensor:
     function = getattr(F, call.op)
-    # avg_pool3d refuses a kernel larger than the input, whatever the padding.
-    large = any(k > n for k, n in zip(call.kernel_size, call.input_size[2:], strict=True))
-    if call.symmetric and not (large and call.rank == 3):
+    if torch_serves(call):
         padding = [before for before, _ in call.padding]
         mode = [call.ceil_mode, call.count_include_pad]
         mode += [call.divisor or None] if call.rank > 1 else []  # type: ignore[list-item]
@@ -206,7 +222,7 @@ def _full_padding(call: Call) -> tuple[tuple[int, int], ...]:
     return tuple(pairs)
 
 
-def _has_empty_windows(call: Call) -> bool:
+def has_empty_windows(call: Call) -> bool:
     """Whether a window's taps all miss the input; torch's backward then writes out of bounds."""
     for axis in range(call.rank):
         for p in range(call.output_size[2 + axis]):

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whether a result may be timed at all: held against float64 by the rule of cnnkern.testing.
+
+A layer of a real network has too many products for float64 on a CPU. So the truth of a large
+problem is taken of some samples (output and input gradient) or of some filters (weight gradient),
+which are exact for these; everywhere else the result is held against torch's, at twice the sum of
+both errors' bounds, and the whole truth is computed where that does not hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..testing import check_close, error_bound, magnitudes, truth
+from .case import Case, Operands, first_result, peer_call
+from .suites import with_form
+
+__all__ = ["Check", "Truths"]
+
+MOST_FLOPS = 5e8  # of a whole truth
+LEAST_NONZERO = 1 / 3  # of the values that can differ from zero
+
+
+@dataclass(frozen=True)
+class Check:
+    """A verdict of :data:`~cnnkern.benchmark.results.VERDICTS` and the errors behind it."""
+
+    verdict: str
+    note: str = ""
+    error_in_torchs: float | None = None
+    error_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A part of a direction's result in float64; ``part`` cuts it out of a whole result."""
+
+    part: Callable[[Tensor], Tensor]
+    values: Tensor
+    sums: Tensor
+    whole: bool
+
+
+class Truths:
+    """Checks results; remembers the truth of a problem while its other formats come."""
+
+    def __init__(self) -> None:
+        self._values = ""
+        self._known: dict[tuple[str, bool], Truth] = {}
+
+    def check(self, case: Case, result: Tensor, theirs: Tensor | None, flops: float) -> Check:
+        """Holds a direction's result against the truth.
+
+        Args:
+            case: what was computed.
+            result: by the kernel under test, any device.
+            theirs: torch's result, None where torch has none.
+            flops: of the direction; decides how much of the truth is computed.
+        """
+        call = case.call
+        result = result.detach().cpu()
+        theirs = None if theirs is None else theirs.detach().cpu()
+        name = f"{call.text}: {case.direction}"
+        found = self._truth(case, flops <= MOST_FLOPS, flops)
+        try:
+            check = _hold(found, result, theirs, call.dtype, name)
+            if not found.whole and (theirs is None or _apart(found, result, theirs, call.dtype)):
+                check = _hold(self._truth(case, True, flops), result, theirs, call.dtype, name)
+        except AssertionError as error:
+            return Check("failed", str(error))
+        possible = result.numel() * _reachable(case)
+        nonzero = int(torch.count_nonzero(result))
+        if nonzero < LEAST_NONZERO * possible:
+            note = f"{nonzero} of {possible:.0f} values differ from zero: too few to tell"
+            return replace(check, verdict="untrustworthy", note=note)
+        return check
+
+    def _truth(self, case: Case, whole: bool, flops: float) -> Truth:
+        # The values that were drawn do not depend on the format.
+        values = str(with_form(case.problem, case.problem.dtype, "contiguous"))
+        if values != self._values:
+            self._values, self._known = values, {}
+        key = (case.direction.removesuffix("_argmax"), whole)
+        if key not in self._known:
+            self._known[key] = _truth(case, 1.0 if whole else MOST_FLOPS / flops)
+        return self._known[key]
+
+
+def _hold(
+    found: Truth, result: Tensor, theirs: Tensor | None, dtype: torch.dtype, name: str
+) -> Check:
+    part = None if theirs is None else found.part(theirs)
+    report = check_close(found.part(result), found.values, part, found.sums, dtype, name=name)
+    units = report.in_units_of_torch
+    return Check("passed", "", None if math.isnan(units) else units, report.share_of_bound)
+
+
+def _apart(found: Truth, result: Tensor, theirs: Tensor, dtype: torch.dtype) -> bool:
+    """Whether the results differ by more than both may be wrong by."""
+    bound = error_bound(found.values, found.part(theirs), found.sums, dtype).maximum
+    difference = (result.double() - theirs.double()).abs().max() if result.numel() else 0.0
+    return not difference <= 4 * bound
+
+
+def _truth(case: Case, share: float) -> Truth:
+    """Of at least one sample, or one filter, and about this share of the problem."""
+    call, o = case.call, case.operands
+    assert o.weight is None or call.weight_size is not None
+    if case.direction != "weight_grad":
+        batch = call.input_size[0]
+        count = max(1, int(batch * share)) if batch else 0
+        part = replace(
+            call,
+            input_size=(count, *call.input_size[1:]),
+            output_size=(count, *call.output_size[1:]),
+        )
+        return _computed(case, Operands(part, o.input[:count], o.grad[:count], o.weight, o.bias))
+    filters = call.output_size[1]
+    count = max(1, int(filters * share)) if filters else 0
+    if call.groups > 1 or call.is_transposed or count == filters:
+        return _computed(case, o)
+    assert o.weight is not None
+    part = replace(
+        call,
+        weight_size=(count, *o.weight.shape[1:]),
+        output_size=(call.output_size[0], count, *call.output_size[2:]),
+    )
+    bias = None if o.bias is None else o.bias[:count]
+    return _computed(case, Operands(part, o.input, o.grad[:, :count], o.weight[:count], bias))
+
+
+def _computed(case: Case, o: Operands) -> Truth:
+    which = {"input_grad": 1, "weight_grad": 2}.get(case.direction, 0)
+    if o.call.dtype == torch.float64:  # where float64 itself has the error in question
+        tensors, grad = [t.cpu() for t in o.tensors], o.grad.cpu()
+        values = truth(o.call, tensors, grad)[which]
+        sums = magnitudes(o.call, tensors, grad)[which]
+    else:
+        values = _by_torch(case, _doubled(o, absolute=False))
+        sums = _by_torch(case, _doubled(o, absolute=True)).abs()
+    count = values.shape[0]
+    return Truth(lambda t: t[:count], values, sums, o is case.operands or _same_sizes(case, o))
+
+
+def _same_sizes(case: Case, o: Operands) -> bool:
+    return (o.call.input_size, o.call.output_size) == (case.call.input_size, case.call.output_size)
+
+
+def _doubled(o: Operands, absolute: bool) -> Operands:
+    """The operands in float64; their absolute values where sums of those are wanted."""
+    pool = o.call.op.startswith("max")
+
+    def one(t: Tensor | None) -> Tensor | None:
+        if t is None:
+            return None
+        t = t.detach().cpu().double()
+        return t.abs() if absolute else t
+
+    input, grad = one(o.input), one(o.grad)
+    assert input is not None
+    assert grad is not None
+    if pool:  # which element is the largest depends on the signs
+        input = o.input.detach().cpu().double()
+    call = replace(o.call, dtype=torch.float64)
+    doubled = Operands(call, input, grad, one(o.weight), one(o.bias))
+    doubled.find_indices()
+    return doubled
+
+
+def _by_torch(case: Case, o: Operands) -> Tensor:
+    return first_result(peer_call(Case(case.problem, case.direction, o))())
+
+
+def _reachable(case: Case) -> float:
+    """The share of a result's values that can differ from zero.
+
+    Windows that lie apart leave gaps in an input gradient, a max pool's window passes its gradient
+    to one element, and half the values are cut off by a ReLU.
+    """
+    call = case.call
+    if case.direction == "weight_grad":
+        return 1.0
+    gaps = case.direction == "input_grad" and not call.is_transposed
+    if not (gaps or (call.is_transposed and case.direction == "forward" and not call.bias)):
+        return 0.5 if call.relu else 1.0
+    sizes = (call.input_size if gaps else call.output_size)[2:]
+    windows = (call.output_size if gaps else call.input_size)[2:]
+    if call.op.startswith("max"):
+        return min(1.0, math.prod(windows) / max(1, math.prod(sizes)))
+    share = 1.0
+    for axis, size in enumerate(sizes):
+        reached = {
+            p * call.stride[axis] - call.padding[axis][0] + r * call.dilation[axis]
+            for p in range(windows[axis])
+            for r in range(call.kernel_size[axis])
+        }
+        share *= len(reached & set(range(size))) / max(1, size)
+    return share * (0.5 if call.relu else 1.0)
