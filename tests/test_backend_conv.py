@@ -10,9 +10,9 @@ from support.views import VIEWS
 
 from cnnkern.testing import (
     Call,
-    check,
     check_close,
     check_equal,
+    check_problem,
     derivatives,
     magnitudes,
     poisoned_allocations,
@@ -42,7 +42,7 @@ def test_every_algorithm_is_exact(problem, backend):
 
 @pytest.mark.parametrize("problem", rotated(PROBLEMS, 2), ids=str)
 def test_function_and_its_gradients_are_accurate(problem, backend):
-    check(problem, strided=True, device=backend.device)
+    check_problem(problem, strided=True, device=backend.device)
 
 
 @pytest.mark.parametrize("problem", rotated(LONG_SUMS, 3), ids=str)

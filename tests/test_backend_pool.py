@@ -10,7 +10,7 @@ from cases import AVG_POOL, MAX_POOL, lines, rotated
 from support.pool_inputs import INPUTS
 
 from cnnkern import functional
-from cnnkern.testing import Call, check, derivatives, random_normal
+from cnnkern.testing import Call, check_problem, derivatives, random_normal
 
 # Divided by 4: exact in every dtype here, so the sums behind it are too.
 SUMS = [
@@ -27,23 +27,23 @@ LIKE_TORCH = [
 
 @pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 8), ids=str)
 def test_max_pool_is_exact(problem, backend):
-    check(problem, integers=True, device=backend.device)
+    check_problem(problem, integers=True, device=backend.device)
 
 
 @pytest.mark.parametrize("problem", rotated(lines(MAX_POOL), 4), ids=str)
 def test_max_pool_of_odd_memory(problem, backend):
-    report = check(problem, strided=True, device=backend.device)
+    report = check_problem(problem, strided=True, device=backend.device)
     assert report.errors["output"].error.maximum == 0
 
 
 @pytest.mark.parametrize("problem", rotated(SUMS, 8), ids=str)
 def test_sums_of_avg_pool_are_exact(problem, backend):
-    check(problem, integers=True, device=backend.device)
+    check_problem(problem, integers=True, device=backend.device)
 
 
 @pytest.mark.parametrize("problem", rotated(lines(AVG_POOL), 8), ids=str)
 def test_avg_pool_is_accurate(problem, backend):
-    check(problem, strided=True, device=backend.device)
+    check_problem(problem, strided=True, device=backend.device)
 
 
 @pytest.mark.parametrize("values", INPUTS, ids=lambda f: f.__name__.strip("_").replace("_", " "))

@@ -9,8 +9,8 @@ from cases import CONV, CONV_TRANSPOSE, LONG_SUMS, lines, variants
 
 from cnnkern.testing import (
     Call,
-    check,
     check_close,
+    check_problem,
     derivatives,
     error_bound,
     magnitudes,
@@ -22,7 +22,7 @@ from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 @pytest.mark.parametrize("problem", variants(lines(CONV, CONV_TRANSPOSE)), ids=str)
 def test_function_and_its_gradients_are_accurate(problem):
-    check(problem)
+    check_problem(problem)
 
 
 @pytest.mark.parametrize("problem", variants(LONG_SUMS), ids=str)

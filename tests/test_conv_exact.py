@@ -9,8 +9,8 @@ from cases import CONV, CONV_TRANSPOSE, lines, variants
 
 from cnnkern.testing import (
     Call,
-    check,
     check_equal,
+    check_problem,
     derivatives,
     poisoned_allocations,
     random_integers,
@@ -41,7 +41,7 @@ def test_every_algorithm_is_exact(problem):
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_function_and_its_gradients_are_exact(problem):
-    check(problem, integers=True)
+    check_problem(problem, integers=True)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

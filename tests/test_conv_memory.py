@@ -9,7 +9,7 @@ from cases import CONV, CONV_TRANSPOSE, lines, variants
 from support.recording import Operators, saved_tensors
 from support.views import VIEWS
 
-from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing import Call, check_equal, check_problem, derivatives, random_integers
 from cnnkern.testing.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
@@ -25,7 +25,7 @@ FEW = [
 
 @pytest.mark.parametrize("problem", variants(PROBLEMS, dtypes=("float32", "bfloat16")), ids=str)
 def test_strided_and_poisoned(problem):
-    check(problem, integers=True, strided=True)
+    check_problem(problem, integers=True, strided=True)
 
 
 @pytest.mark.parametrize("view", VIEWS)

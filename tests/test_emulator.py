@@ -10,7 +10,7 @@ import torch
 from cases import variants
 
 from cnnkern import functional
-from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing import Call, check_equal, check_problem, derivatives, random_integers
 from cnnkern.testing.devices import emulator, running
 from cnnkern.testing.directions import DIRECTIONS, Operands, draw, expected, run, serving
 
@@ -75,8 +75,8 @@ def test_int64_offsets_give_the_same(problem):
         simt.always_wide(True)
         try:
             exact = not problem.startswith("avg")  # whose divisors are not all powers of two
-            check(problem, integers=exact)
-            check(problem, integers=exact, strided=True)
+            check_problem(problem, integers=exact)
+            check_problem(problem, integers=exact, strided=True)
         finally:
             simt.always_wide(False)
 
@@ -126,7 +126,7 @@ def test_the_cpu_kernels_come_back():
 def test_autograd_plans_and_modules_notice_nothing():
     with running("emulated"):
         for problem in ("conv_transpose2d 1x4x5x5 4x3x3x3 stride=2 padding=1 bias", *EACH[:2]):
-            check(problem)
+            check_problem(problem)
 
 
 @pytest.mark.parametrize(

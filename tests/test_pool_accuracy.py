@@ -6,16 +6,16 @@ from __future__ import annotations
 import pytest
 from cases import AVG_POOL, MAX_POOL, lines, variants
 
-from cnnkern.testing import check
+from cnnkern.testing import check_problem
 
 
 @pytest.mark.parametrize("problem", variants(lines(MAX_POOL)), ids=str)
 def test_max_pool_is_accurate(problem):
-    report = check(problem)
+    report = check_problem(problem)
     assert report.errors["output"].error.maximum == 0
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["dense", "strided"])
 @pytest.mark.parametrize("problem", variants(lines(AVG_POOL)), ids=str)
 def test_avg_pool_is_accurate(problem, strided):
-    check(problem, strided=strided)
+    check_problem(problem, strided=strided)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from cases import AVG_POOL, MAX_POOL, lines, variants
 
-from cnnkern.testing import check
+from cnnkern.testing import check_problem
 
 # Divided by 4: exact in every dtype here, so the sums behind it are too.
 SUMS = [
@@ -17,10 +17,10 @@ SUMS = [
 @pytest.mark.parametrize("strided", [False, True], ids=["dense", "strided"])
 @pytest.mark.parametrize("problem", variants(lines(MAX_POOL)), ids=str)
 def test_max_pool_is_exact(problem, strided):
-    check(problem, integers=True, strided=strided)
+    check_problem(problem, integers=True, strided=strided)
 
 
 @pytest.mark.parametrize("strided", [False, True], ids=["dense", "strided"])
 @pytest.mark.parametrize("problem", variants(SUMS), ids=str)
 def test_sums_of_avg_pool_are_exact(problem, strided):
-    check(problem, integers=True, strided=strided)
+    check_problem(problem, integers=True, strided=strided)

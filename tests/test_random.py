@@ -9,7 +9,7 @@ from cases import DTYPES
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing import Call, check_equal, check_problem, derivatives, random_integers
 from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 # A call costs milliseconds however small the problem: let the sizes be worth it, but no more.
@@ -134,25 +134,25 @@ def _check_every_algorithm(problem: str, seed: int) -> None:
 @quick
 @given(conv_problems(), st.booleans(), st.integers(0, 99))
 def test_conv(problem, strided, seed):
-    check(problem, strided=strided, seed=seed)
+    check_problem(problem, strided=strided, seed=seed)
     _check_every_algorithm(problem, seed)
 
 
 @quick
 @given(transposed_problems(), st.booleans(), st.integers(0, 99))
 def test_conv_transpose(problem, strided, seed):
-    check(problem, strided=strided, seed=seed)
+    check_problem(problem, strided=strided, seed=seed)
     _check_every_algorithm(problem, seed)
 
 
 @quick
 @given(pool_problems("max"), st.booleans(), st.integers(0, 99))
 def test_max_pool(problem, strided, seed):
-    check(problem, strided=strided, seed=seed)
-    check(problem, strided=strided, seed=seed, integers=True)
+    check_problem(problem, strided=strided, seed=seed)
+    check_problem(problem, strided=strided, seed=seed, integers=True)
 
 
 @quick
 @given(pool_problems("avg"), st.booleans(), st.integers(0, 99))
 def test_avg_pool(problem, strided, seed):
-    check(problem, strided=strided, seed=seed)
+    check_problem(problem, strided=strided, seed=seed)

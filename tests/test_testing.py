@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from cnnkern import testing
-from cnnkern.testing import Call, check, guarded_like, poisoned_allocations
+from cnnkern.testing import Call, check_problem, guarded_like, poisoned_allocations
 
 CONV = "conv2d 2x3x8x9 4x3x3x3 stride=2 padding=1 bias"
 
@@ -27,14 +27,14 @@ CONV = "conv2d 2x3x8x9 4x3x3x3 stride=2 padding=1 bias"
 def test_torch_passes(problem):
     function = getattr(F, problem.split()[0])
     for strided in (False, True):
-        report = check(problem, function, strided=strided)
+        report = check_problem(problem, function, strided=strided)
         assert str(report).startswith(problem)
         assert all(error.share_of_bound <= 1 for error in report.errors.values())
 
 
 def test_forward_alone():
     with torch.no_grad():
-        report = check(CONV, F.conv2d, gradients=False)
+        report = check_problem(CONV, F.conv2d, gradients=False)
     assert list(report.errors) == ["output"]
 
 
@@ -45,7 +45,7 @@ def test_calls_are_made_in_the_words_of_torch():
         seen.update(keywords)
         return F.conv2d(*tensors, **keywords)
 
-    check(CONV, spy)
+    check_problem(CONV, spy)
     assert seen == {"stride": (2, 2), "padding": (1, 1)}
 
 
@@ -111,7 +111,7 @@ class Wrong:
 )
 def test_faults_are_named(function, message):
     with pytest.raises((AssertionError, RuntimeError), match=message):
-        check(CONV, function)
+        check_problem(CONV, function)
 
 
 def test_integers_find_one_unit_in_the_last_place():
@@ -119,14 +119,14 @@ def test_integers_find_one_unit_in_the_last_place():
         y = F.conv2d(*tensors, **keywords)
         return y + (torch.nextafter(y, torch.tensor(1e9)) - y).detach()
 
-    check(CONV, almost)
+    check_problem(CONV, almost)
     with pytest.raises(AssertionError, match=r"output: \d+ of 160 elements differ"):
-        check(CONV, almost, integers=True)
+        check_problem(CONV, almost, integers=True)
 
 
 def test_bad_text_is_a_value_error():
     with pytest.raises(ValueError, match="strid"):
-        check("conv2d 1x1x5x5 1x1x3x3 strid=2")
+        check_problem("conv2d 1x1x5x5 1x1x3x3 strid=2")
 
 
 @pytest.mark.parametrize("strided", [False, True])

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A correctness harness for convolution and pooling kernels, ours and anyone's.
 
-:func:`check` runs a problem, given as text, on any function and holds it against torch in float64;
-the other names are its parts.
+:func:`check_problem` runs a problem, given as text, on any function and holds it against torch in
+float64; the other names are its parts.
 
 Example:
     >>> import torch.nn.functional as F
-    >>> from cnnkern.testing import check
-    >>> report = check("max_pool2d 2x3x9x9 kernel=3 stride=2", F.max_pool2d)
+    >>> from cnnkern.testing import check_problem
+    >>> report = check_problem("max_pool2d 2x3x9x9 kernel=3 stride=2", F.max_pool2d)
     >>> report.errors["output"].error.maximum
     0.0
 """
 
 from __future__ import annotations
 
-from .check import Report, check
+from .check_problem import Report, check_problem
 from .errors import (
     ErrorBound,
     ErrorReport,
+    WrongResult,
     check_close,
     check_equal,
     error_bound,
@@ -39,9 +40,10 @@ __all__ = [
     "ErrorReport",
     "Guarded",
     "Report",
-    "check",
+    "WrongResult",
     "check_close",
     "check_equal",
+    "check_problem",
     "derivatives",
     "error_bound",
     "guarded_like",

@@ -22,6 +22,7 @@ from torch import Tensor
 __all__ = [
     "ErrorBound",
     "ErrorReport",
+    "WrongResult",
     "check_close",
     "check_equal",
     "error_bound",
@@ -38,6 +39,18 @@ _ROUNDOFF = {
 # torch's own error counts only up to this many times the other terms: some of its kernels return
 # unset memory in odd shapes, and rubbish must not excuse rubbish.
 _ABSURD = 100.0
+
+
+class WrongResult(AssertionError):
+    """A result that is not what it should be.
+
+    ``kind`` says in which way: ``values``, ``shape``, ``dtype``, ``gradient`` (there is none) or
+    ``memory`` (written where nothing may be).
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ErrorBound(NamedTuple):
@@ -147,7 +160,7 @@ def check_close(
         The errors and the bounds.
 
     Raises:
-        AssertionError: with the numbers, where the rule does not hold.
+        WrongResult: with the numbers, where the rule does not hold.
 
     Example:
         >>> x = torch.tensor([3.0, 4.0])
@@ -164,7 +177,7 @@ def check_close(
     report = ErrorReport(_error(result, truth), _error(torch_result, truth), bound)
     if not (report.error.maximum <= bound.maximum and report.error.rms <= bound.rms):
         worst = _worst(result, truth)
-        raise AssertionError(f"{name}: {report}; {worst}")
+        raise WrongResult(f"{name}: {report}; {worst}", "values")
     return report
 
 
@@ -172,25 +185,26 @@ def check_equal(result: Tensor, reference64: Tensor, dtype: torch.dtype, *, name
     """Hold a result against the truth rounded to ``dtype``: every element ``==``.
 
     Raises:
-        AssertionError: with the count of differing elements and the first of them.
+        WrongResult: with the count of differing elements and the first of them.
     """
     _same_form(result, reference64, dtype, name)
     expected = reference64.to(dtype)
     differs = ~((result == expected) | (result.isnan() & expected.isnan()))
     if differs.any():
         at = tuple(int(i) for i in differs.nonzero()[0])
-        raise AssertionError(
+        raise WrongResult(
             f"{name}: {int(differs.sum())} of {result.numel()} elements differ; first at {at}: "
-            f"expected {expected[at].item()}, got {result[at].item()}"
+            f"expected {expected[at].item()}, got {result[at].item()}",
+            "values",
         )
 
 
 def _same_form(result: Tensor, reference64: Tensor, dtype: torch.dtype, name: str) -> None:
     if result.shape != reference64.shape:
         expected, got = tuple(reference64.shape), tuple(result.shape)
-        raise AssertionError(f"{name}: expected shape {expected}, got {got}")
+        raise WrongResult(f"{name}: expected shape {expected}, got {got}", "shape")
     if result.dtype != dtype:
-        raise AssertionError(f"{name}: expected {dtype}, got {result.dtype}")
+        raise WrongResult(f"{name}: expected {dtype}, got {result.dtype}", "dtype")
 
 
 def _same_special_values(result: Tensor, truth: Tensor, name: str) -> None:
@@ -199,9 +213,10 @@ def _same_special_values(result: Tensor, truth: Tensor, name: str) -> None:
     same = (want == got) | (want.isnan() & got.isnan())
     if not same.all():
         at = tuple(int(i) for i in special.nonzero()[int((~same).nonzero()[0])])
-        raise AssertionError(
+        raise WrongResult(
             f"{name}: {int((~same).sum())} of {result.numel()} elements are NaN or infinite on one "
-            f"side only; first at {at}: expected {truth[at].item()}, got {result[at].item()}"
+            f"side only; first at {at}: expected {truth[at].item()}, got {result[at].item()}",
+            "values",
         )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import _C
 
-__all__ = ["Call", "has_empty_windows", "reference"]
+__all__ = ["Call", "has_empty_windows", "reference", "torch_serves"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def torch_serves(call: Call) -> bool:
         # max_pool1d, unlike its kin, holds padding against the kernel as if it were not dilated.
         halves = [k // 2 for k in call.kernel_size]
         small = all(before <= half for (before, _), half in zip(call.padding, halves, strict=True))
-        return small and not _has_empty_windows(call)
+        return small and not has_empty_windows(call)
     if call.op == "avg_pool3d":  # refuses a kernel larger than the input, whatever the padding
         return all(k <= n for k, n in zip(call.kernel_size, call.input_size[2:], strict=True))
     return True
@@ -172,11 +172,7 @@ def _conv_transpose(call: Call, input: Tensor, weight: Tensor, bias: Tensor | No
 
 def _max_pool(call: Call, input: Tensor) -> Tensor:
     function = getattr(F, call.op)
-    # max_pool1d, unlike its kin, holds padding against the kernel as if it were not dilated.
-    small = all(
-        before <= k // 2 for (before, _), k in zip(call.padding, call.kernel_size, strict=True)
-    )
-    if call.symmetric and small and not has_empty_windows(call):
+    if torch_serves(call):
         padding = [before for before, _ in call.padding]
         geometry = (call.kernel_size, call.stride, padding, call.dilation, call.ceil_mode)
         return _tensor(function(input, *geometry))

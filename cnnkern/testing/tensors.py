@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .errors import WrongResult
+
 __all__ = ["Guarded", "guarded_like", "poisoned_allocations", "random_integers", "random_normal"]
 
 # Odd, so that data behind it sits on no vector's boundary; wider than any vector.
@@ -30,12 +32,13 @@ class Guarded:
     before: Tensor
 
     def check(self, name: str = "input") -> None:
-        """Raise AssertionError where one bit of the buffer, the tensor's own included, changed."""
+        """Raise WrongResult where one bit of the buffer, the tensor's own included, changed."""
         changed = (_bits(self.buffer) != self.before).nonzero()
         if len(changed):
-            raise AssertionError(
+            raise WrongResult(
                 f"{name}: {len(changed)} elements of its buffer were written, the first at "
-                f"{int(changed[0])} of {self.buffer.numel()}"
+                f"{int(changed[0])} of {self.buffer.numel()}",
+                "memory",
             )
 
 

@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from cnnkern.testing import Call, check, check_equal, derivatives, random_integers
+from cnnkern.testing import Call, check_equal, check_problem, derivatives, random_integers
 from cnnkern.testing.directions import DIRECTIONS, draw, expected, run, serving
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         call = Call.parse(problem)
         count += 1
         if call.is_pool:
-            check(problem)
+            check_problem(problem)
             continue
         operands = draw(call, random_integers)
         doubles = [t.double() for t in operands.tensors]
