@@ -31,7 +31,7 @@ def date_of(result: Result, *, hours: bool = True) -> str:
         date = datetime.datetime.fromisoformat(text)
     except ValueError:
         return text
-    if not hours:
+    if not hours or date.tzinfo is None:
         return date.strftime("%Y-%m-%d")
     return date.astimezone(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 

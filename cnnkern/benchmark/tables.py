@@ -25,8 +25,16 @@ from .summary import Group
 
 if TYPE_CHECKING:
     from .changes import Change
+    from .profile import ProfiledLayer
 
-__all__ = ["changes_table", "limits_line", "machine_lines", "rows_table", "summary_table"]
+__all__ = [
+    "changes_table",
+    "limits_line",
+    "machine_lines",
+    "profile_table",
+    "rows_table",
+    "summary_table",
+]
 
 MARKS = {
     "passed": ("✓", "green"),
@@ -38,6 +46,7 @@ CHANGE_MARKS = {
     "faster": ("▲", "green"),
     "slower": ("▼", "bold red"),
     "same": ("=", "dim"),
+    "fails": ("✗", "bold red"),
     "new": ("+", "cyan"),
     "gone": ("–", "yellow"),
 }
@@ -124,7 +133,6 @@ class FittedTable:
 def rows_table(
     rows: Sequence[Row],
     peers: Sequence[str] | None = None,
-    share_of_total: Sequence[float] | None = None,
 ) -> FittedTable:
     """The rows of a result, suite by suite.
 
@@ -134,7 +142,6 @@ def rows_table(
     Args:
         rows: in the order in which they are shown within their section.
         peers: the names to whose times ours are compared; by default all that were timed.
-        share_of_total: a share for each row, for a column "of all"; none by default.
 
     Returns:
         What a rich console prints, in as many columns as its width has room for.
@@ -154,12 +161,7 @@ def rows_table(
             shrinks=True,
         ),
         Column("direction", lambda row: row.direction, right=False),
-    ]
-    columns.append(Column("plan", lambda row: row.plan or "-", right=False))
-    if share_of_total is not None:
-        shares = {id(row): share for row, share in zip(rows, share_of_total, strict=True)}
-        columns.append(Column("of all", lambda row: units.percent(shares[id(row)])))
-    columns += [
+        Column("plan", lambda row: row.plan or "-", right=False),
         Column("time", lambda row: units.time(row.us.median) if row.timed else "-"),
         Column("low-high", _time_span, leave_out=5, name="range of the time"),
     ]
@@ -232,6 +234,33 @@ def changes_table(changes: Sequence[Change]) -> FittedTable:
         Column("p", lambda c: f"{c.p_value:.2g}" if _both(c) else "-", leave_out=5),
     ]  # fmt: skip
     return FittedTable(columns, [("", list(changes))])
+
+
+def profile_table(layers: Sequence[ProfiledLayer]) -> FittedTable:
+    """A model's layers, as :func:`~cnnkern.benchmark.profile.profile` measures them.
+
+    Args:
+        layers: in the order in which they are shown.
+    """
+    peers = list(dict.fromkeys(peer for layer in layers for peer in layer.row.peers))
+    columns = [
+        Column("of all", lambda p: units.percent(p.share)),
+        Column("layer", lambda p: Text(p.row.name), right=False, shrinks=True),
+        Column("", lambda p: f"x{p.count}" if p.count > 1 else "", right=False),
+        Column("direction", lambda p: p.row.direction, right=False),
+        Column("plan", lambda p: p.row.plan or "-", right=False),
+        Column("time", lambda p: units.time(p.row.us.median) if p.row.timed else "-"),
+        *(Column(f"{peer}\n/ ours", _of_row(_ratio(peer))) for peer in peers),
+        Column("of bound", _of_row(_bound)),
+        Column("memory", lambda p: units.binary(p.memory_bytes)),
+        Column("error /\ntorch's", _of_row(_error), leave_out=1),
+        Column("problem", lambda p: Text(p.row.problem), right=False, leave_out=2),
+    ]
+    return FittedTable(columns, [("", list(layers))], list(_notes(p.row for p in layers)))
+
+
+def _of_row(cell: Callable[[Row], Text | str]) -> Callable[[ProfiledLayer], Text | str]:
+    return lambda layer: cell(layer.row)
 
 
 def _sections(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -314,7 +343,7 @@ def _notes(rows: Iterable[Row]) -> Iterable[Text]:
 
 
 def _both(change: Change) -> bool:
-    return change.verdict not in ("new", "gone")
+    return bool(change.before and change.after)
 
 
 def _change_verdict(change: Change) -> Text:
