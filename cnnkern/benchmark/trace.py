@@ -7,6 +7,7 @@ someone wrote, and cnnkern's own. The path of the module that makes the call bec
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -159,8 +160,7 @@ class _Adaptive(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = getattr(func, "__name__", "")
-        # The function of torch.nn.functional calls the built-in one, which comes here as well.
-        if name.startswith("adaptive_") and not hasattr(func, "__code__"):
+        name = getattr(func, "__name__", "").removesuffix("_with_indices")
+        if re.fullmatch(r"adaptive_(avg|max)_pool\dd", name):
             self.skipped[name] += 1
         return func(*args, **(kwargs or {}))
