@@ -92,6 +92,12 @@ class Plan:
     @property
     def bytes(self) -> float: ...
     @property
+    def file(self) -> str:
+        """``FILE:LINE`` of the plan file that names the algorithm; empty where none does."""
+    @property
+    def otherwise(self) -> str:
+        """The algorithm that would serve without the plan file; empty where none names one."""
+    @property
     def refused(self) -> tuple[tuple[str, str], ...]: ...
 
 def parse(text: str) -> ConvProblem | PoolProblem: ...
@@ -102,6 +108,24 @@ def plan(
     threads: int = 0,
     device: str = "cpu",
 ) -> Plan: ...
+def plan_key(problem: ConvProblem | PoolProblem, direction: str) -> str:
+    """What runs: problems and directions with the same text are one to a plan file.
+
+    Bias and ReLU are left out, and a transposed convolution is the one whose gradient it is.
+    """
+
+def plan_file() -> dict[str, Any] | None:
+    """The plan file in force.
+
+    Returns:
+        ``path`` and ``plans``, how many there are by device; None where no file is in force.
+
+    Raises:
+        RuntimeError: the file that CNNKERN_PLANS names is bad; the text says where and why.
+    """
+
+def load_plans(path: str | None) -> None:
+    """As :func:`cnnkern.load_plans`."""
 
 # The GPUs whose plans can be asked for anywhere; plan and device_traits take these and "cpu".
 def device_names() -> list[str]: ...
@@ -120,7 +144,15 @@ def reported_traits(
     block_shared_bytes: int = 0,
     memory_bytes: int = 0,
 ) -> dict[str, Any]: ...
-def info() -> dict[str, Any]: ...
+def info() -> dict[str, Any]:
+    """What was built, and what runs.
+
+    Returns:
+        ``version``, ``torch`` (that it was built against), ``compiler``, ``isa`` (that runs),
+        ``isas`` (that the processor has), ``threads``, ``openmp``, ``cuda`` (whether it was built);
+        with CUDA also ``cuda_runtime`` and ``cuda_architectures``.
+    """
+
 def measure_flops(dtype: str, milliseconds: float = 50) -> float:
     """Measures what the processor computes in registers, on torch's current number of threads.
 
@@ -134,6 +166,7 @@ def measure_flops(dtype: str, milliseconds: float = 50) -> float:
     Raises:
         ValueError: no such dtype, or milliseconds below 0 or above 1000000.
     """
+
 def conv_output_size(
     input: int, kernel: int, stride: int, before: int, after: int, dilation: int
 ) -> int: ...

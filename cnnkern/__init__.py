@@ -16,6 +16,7 @@ import torch as _torch  # noqa: F401
 from . import _C, autograd, functional, nn  # noqa: F401
 from . import vmap as _vmap  # noqa: F401
 from .explanation import explain
+from .plans import load_plans
 
-__all__ = ["autograd", "explain", "functional", "nn"]
+__all__ = ["autograd", "explain", "functional", "load_plans", "nn"]
 __version__ = "0.1.0"

@@ -23,14 +23,8 @@ class Explanation:
     device: str  # in words: avx512 with 8 threads
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), "", *self._table(), *self._refusals(), "", self._foot()])
-
-    def _head(self) -> Iterable[str]:
-        yield str(self.problem)
-        weight = ""
-        if isinstance(self.problem, ConvProblem):
-            weight = f", weight {self.problem.weight_size}"
-        yield f"input {self.problem.input_size}{weight} -> output {self.problem.output_size}"
+        parts = [*_head(self.problem), "", *self._table(), *self._files(), *self._refusals()]
+        return "\n".join([*parts, "", self._foot()])
 
     def _table(self) -> Iterable[str]:
         sums = "float64" if self.problem.dtype == "float64" else "float32"
@@ -55,6 +49,15 @@ class Explanation:
                 )
             )
         return _aligned(rows)
+
+    def _files(self) -> Iterable[str]:
+        named = [plan for plan in self.plans if plan.file]
+        yield from [""] * bool(named)
+        for plan in named:
+            yield (
+                f"{plan.direction}: {plan.algorithm} by the plan file, {plan.file}; without it "
+                f"{plan.otherwise}"
+            )
 
     def _refusals(self) -> Iterable[str]:
         for plan in self.plans:
@@ -127,6 +130,12 @@ def explain(
         for direction in problem.directions()
     )
     return Explanation(problem, plans, _in_words(device))
+
+
+def _head(problem: Problem) -> Iterable[str]:
+    yield str(problem)
+    weight = f", weight {problem.weight_size}" if isinstance(problem, ConvProblem) else ""
+    yield f"input {problem.input_size}{weight} -> output {problem.output_size}"
 
 
 def _in_words(device: str) -> str:

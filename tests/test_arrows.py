@@ -62,7 +62,7 @@ LAYERS = [
     {"_C"},
     {"functional"},
     {"autograd", "nn", "vmap"},
-    {"problem", "explanation"},
+    {"problem", "explanation", "plans", "device_table"},
     {"testing"},
     {"benchmark"},
     {"cli", "demo", "__main__"},

@@ -25,7 +25,8 @@ def best_of_mm(size: int) -> float:
 
 
 def test_rates_are_in_proportion() -> None:
-    # Whoever else works on this machine takes from one measurement or the other: the best of some.
+    # Whoever else works on this machine takes from one measurement or the other.
+    torch.set_num_threads(1)
     single, double, half = (
         max(measure_flops(dtype, 30) for _ in range(4))
         for dtype in ("float32", "float64", "bfloat16")

@@ -36,9 +36,21 @@ def test_gpus_are_known_by_name() -> None:
     assert device_traits("cpu")["name"] == info()["isa"]
 
 
-@pytest.mark.parametrize("name", ["H300", "", "cuda12", "NVIDIA"])
-def test_other_devices_are_refused_with_the_names(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("H300", "H200"),
+        ("h20", "H200"),
+        ("RTX 4080", "RTX 4090"),
+        ("gpu", "cpu"),
+        ("", ""),
+        ("cuda12", ""),
+        ("NVIDIA", ""),
+    ],
+)
+def test_other_devices_are_refused_with_the_names(name: str, near: str) -> None:
     message = f"device: expected cpu, H200, H100, A100, L4 or RTX 4090, got '{name}'"
+    message += f"; did you mean '{near}'?" if near else ""
     for call in (
         lambda: plan_of(DENSE, device=name),
         lambda: device_traits(name),

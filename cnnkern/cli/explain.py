@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import argparse
 
+import torch
+
 import cnnkern
 from cnnkern import _C
 from cnnkern.cli.parser import UsageError
+from cnnkern.device_table import explain_devices
 
 HELP = "say which algorithm serves a problem, and why"
 
@@ -20,14 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        default="cpu",
-        help=f"what would run it: cpu (default), cuda, {', '.join(_C.device_names())}",
+        help="what would run it, in more detail: cpu, cuda (this machine's), "
+        f"{', '.join(_C.device_names())}; without it, one table of all these",
     )
 
 
 def run(options: argparse.Namespace) -> int:
+    text = " ".join(options.problem)
+    if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(
+            f"--device {options.device}: torch finds no GPU here; expected cpu or a GPU by its "
+            f"name: {', '.join(_C.device_names())}"
+        )
     try:
-        print(cnnkern.explain(" ".join(options.problem), device=options.device))
+        print(
+            explain_devices(text)
+            if options.device is None
+            else cnnkern.explain(text, device=options.device)
+        )
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from None
     return 0

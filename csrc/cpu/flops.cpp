@@ -26,12 +26,21 @@ struct alignas(64) Count {
   double sink;
 };
 
-struct Round {
-  double seconds, flops;
-};
+// How many steps this thread does in so long, at its best.
+int64_t steps_in(double seconds, FlopsKernels::Run kernel) {
+  constexpr int64_t kSteps = 1 << 14;  // well over a clock's tick, well under a time slice
+  double sink, best = 1;
+  for (int i = 0; i < 8; ++i) {
+    const auto start = Clock::now();
+    kernel(kSteps, kOperands, &sink);
+    best = std::min(best, seconds_since(start));
+  }
+  return static_cast<int64_t>(static_cast<double>(kSteps) * seconds / std::max(best, 1e-9));
+}
 
-Round run(FlopsKernels::Run kernel, int64_t steps, std::vector<Count>& counts,
-          const ParallelFor& parallel) {
+// FLOP/s of all threads together.
+double run(FlopsKernels::Run kernel, int64_t steps, std::vector<Count>& counts,
+           const ParallelFor& parallel) {
   const auto start = Clock::now();
   parallel(static_cast<int64_t>(counts.size()), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -42,7 +51,7 @@ Round run(FlopsKernels::Run kernel, int64_t steps, std::vector<Count>& counts,
   const double seconds = seconds_since(start);
   double flops = 0;
   for (const Count& count : counts) flops += 2 * static_cast<double>(count.multiply_adds);
-  return {seconds, flops};
+  return flops / seconds;
 }
 
 }  // namespace
@@ -56,12 +65,10 @@ double measure_flops(DataType dtype, double milliseconds, int64_t threads,
   const auto kernel = dtype == DataType::float64 ? kernels_of.float64 : kernels_of.float32;
   std::vector<Count> counts(static_cast<size_t>(std::max<int64_t>(threads, 1)));
   const auto start = Clock::now();
-  int64_t steps = 1024;
-  while (run(kernel, steps, counts, parallel).seconds < kRoundSeconds) steps *= 2;
+  const int64_t steps = steps_in(kRoundSeconds, kernel);
   double best = 0;
   for (int i = 0; i < kLeastRounds || seconds_since(start) < milliseconds * 1e-3; ++i) {
-    const Round round = run(kernel, steps, counts, parallel);
-    best = std::max(best, round.flops / round.seconds);
+    best = std::max(best, run(kernel, steps, counts, parallel));
   }
   return best;
 }

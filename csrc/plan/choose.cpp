@@ -12,6 +12,7 @@
 #include "../problem/names.h"
 #include "../problem/text.h"
 #include "plan.h"
+#include "plan_file.h"
 
 namespace cnnkern {
 
@@ -67,27 +68,38 @@ bool logs_plans() {
 void log(const ConvProblem& g, const Plan& plan, const DeviceTraits& traits) {
   std::fprintf(stderr,
                "cnnkern plan: %s: %s -> %s, workspace %lld bytes, predicted %.3g us on %s, bound "
-               "by %s\n",
+               "by %s%s%s\n",
                to_text(g).c_str(), name_of(plan.direction), plan.algorithm.c_str(),
                static_cast<long long>(plan.workspace_bytes), plan.predicted_us, traits.name.c_str(),
-               plan.bound.c_str());
+               plan.bound.c_str(), plan.file.empty() ? "" : ", named by ", plan.file.c_str());
 }
 
-// Every problem that the process met. Forgotten altogether where shapes never repeat.
+// Every problem that the process met since plans were loaded. Forgotten altogether where shapes
+// never repeat.
 Algorithm choose_shared(const Key& key, const ConvProblem& g, Direction direction,
-                        const std::string& algorithm, const DeviceTraits& traits) {
+                        const std::string& algorithm, const DeviceTraits& traits,
+                        uint64_t generation) {
   constexpr size_t kMost = 1 << 16;
   // Never destroyed: threads may outlive static objects.
   static auto& choices = *new std::unordered_map<Key, Algorithm, Hash>;
   static auto& mutex = *new std::mutex;
+  static uint64_t generation_of_choices = 0;
+  // Threads that see a load at different times may clear twice; none reads what another one's
+  // plans chose.
+  const auto renew = [generation] {
+    if (generation_of_choices != generation) choices.clear();
+    generation_of_choices = generation;
+  };
   {
     const std::lock_guard<std::mutex> lock(mutex);
+    renew();
     const auto found = choices.find(key);
     if (found != choices.end()) return found->second;
   }
   const Plan made = plan(g, direction, traits, algorithm);
   const Algorithm chosen = *value_of<Algorithm>(kAlgorithms, made.algorithm);
   const std::lock_guard<std::mutex> lock(mutex);
+  renew();
   if (choices.size() >= kMost) choices.clear();
   if (choices.emplace(key, chosen).second && logs_plans()) log(g, made, traits);
   return chosen;
@@ -96,7 +108,7 @@ Algorithm choose_shared(const Key& key, const ConvProblem& g, Direction directio
 struct Entry {
   Key key;
   Algorithm chosen;
-  bool filled;
+  uint64_t generation;  // 0: empty
 };
 
 }  // namespace
@@ -115,8 +127,10 @@ Algorithm choose(const ConvProblem& g, Direction direction, const std::string& a
   // Not itself thread-local: there is little room where a library asks for a fixed place there.
   static thread_local const auto recent = std::make_unique<std::array<Entry, kEntries>>();
   Entry& entry = (*recent)[Hash()(key) % kEntries];
-  if (!entry.filled || entry.key != key) {
-    entry = {key, choose_shared(key, g, direction, algorithm, traits), true};
+  const uint64_t generation = plans_generation.load(std::memory_order_acquire);
+  if (entry.generation != generation || entry.key != key) {
+    const Algorithm chosen = choose_shared(key, g, direction, algorithm, traits, generation);
+    entry = {key, chosen, generation};
   }
   return entry.chosen;
 }

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "../problem/error.h"
+#include "../problem/text_words.h"
 
 namespace cnnkern {
 
@@ -91,16 +91,6 @@ const std::array<DeviceTraits, kDevices.size()>& named_devices() {
   return all;
 }
 
-// Letters and digits in lower case: "RTX 4090", "rtx-4090" and "rtx4090" are one.
-std::string plain(const std::string& name) {
-  std::string letters;
-  for (const char character : name) {
-    const auto byte = static_cast<unsigned char>(character);
-    if (std::isalnum(byte)) letters += static_cast<char>(std::tolower(byte));
-  }
-  return letters;
-}
-
 int64_t reported_or(int64_t value, int64_t otherwise) { return value > 0 ? value : otherwise; }
 
 }  // namespace
@@ -137,13 +127,20 @@ DeviceTraits cuda_traits(const DeviceReport& r) {
 
 const DeviceTraits& named_device(const std::string& name) {
   for (const DeviceTraits& traits : named_devices()) {
-    if (plain(traits.name) == plain(name)) return traits;
+    if (plain_name(traits.name) == plain_name(name)) return traits;
   }
-  std::string names = "cpu";
+  std::string names = "cpu", hint;
+  std::vector<std::string> plain{"cpu"};
   for (size_t i = 0; i < kDevices.size(); ++i) {
     names += (i + 1 < kDevices.size() ? ", " : " or ") + std::string(kDevices[i].name);
+    plain.push_back(plain_name(kDevices[i].name));
   }
-  throw Error("device: expected " + names + ", got '" + name + "'");
+  const std::string near = nearest(plain_name(name), plain);
+  for (size_t i = 0; i < plain.size() && !near.empty(); ++i) {
+    if (plain[i] != near) continue;
+    hint = std::string("; did you mean '") + (i == 0 ? "cpu" : kDevices[i - 1].name) + "'?";
+  }
+  throw Error("device: expected " + names + ", got '" + name + "'" + hint);
 }
 
 std::vector<std::string> device_names() {

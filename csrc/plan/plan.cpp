@@ -8,6 +8,7 @@
 #include "../problem/names.h"
 #include "../problem/text.h"
 #include "candidates.h"
+#include "plan_file.h"
 
 namespace cnnkern {
 
@@ -20,9 +21,7 @@ using Candidates = std::array<const ConvCandidate*, 3>;
 const Candidates kCpu{&cpu_depthwise, &cpu_direct, &cpu_im2col};
 const Candidates kCuda{&cuda_depthwise, &cuda_direct, &cuda_im2col};
 
-const Candidates& candidates_of(const DeviceTraits& traits) {
-  return traits.kind == DeviceKind::cpu ? kCpu : kCuda;
-}
+const Candidates& candidates_of(DeviceKind kind) { return kind == DeviceKind::cpu ? kCpu : kCuda; }
 
 std::string time_text(double us) {
   char text[32];
@@ -63,7 +62,7 @@ struct Offer {
 std::array<Offer, 3> offers_of(const ConvProblem& g, Direction inner, const DeviceTraits& traits) {
   std::array<Offer, 3> offers{};
   for (size_t i = 0; i < offers.size(); ++i) {
-    const ConvCandidate* candidate = candidates_of(traits)[i];
+    const ConvCandidate* candidate = candidates_of(traits.kind)[i];
     offers[i] = {candidate, candidate->refuse(g, inner), Cost{}};
     if (offers[i].refusal.empty()) offers[i].cost = candidate->cost(g, inner, traits);
   }
@@ -93,12 +92,31 @@ const Offer& named(const std::array<Offer, 3>& offers, const std::string& algori
               algorithm + "'");
 }
 
+// Of the plan file in force, which may be of before an algorithm refused.
+const Offer& named(const std::array<Offer, 3>& offers, const FilePlan& file, const ConvProblem& g,
+                   Direction direction) {
+  try {
+    return named(offers, file.algorithm, g, direction);
+  } catch (const Error& error) {
+    throw Error(file.where + ": " + error.what());
+  }
+}
+
+template <class Problem>
+std::optional<FilePlan> planned_by_file(const Problem& g, Direction direction,
+                                        const DeviceTraits& traits) {
+  const auto file = plans_in_force();
+  return file ? file->find(g, direction, traits) : std::nullopt;
+}
+
 // Why a candidate that would serve does not.
 std::string reason_of(const Offer& other, const Plan& plan, bool automatic,
                       const DeviceTraits& traits) {
   const char* rule = traits.kind == DeviceKind::cpu ? " stands before it" : " is predicted faster";
   return "would take " + time_text(predicted_us(other.cost, traits)) + "; " +
-         (automatic ? plan.algorithm + rule : "not the named one");
+         (!plan.file.empty() ? plan.file + " names " + plan.algorithm
+          : automatic        ? plan.algorithm + rule
+                             : "not the named one");
 }
 
 }  // namespace
@@ -108,10 +126,20 @@ Direction kernel_direction(const ConvProblem& g, Direction direction) {
   return direction == Direction::forward ? Direction::input_grad : Direction::forward;
 }
 
+std::string refusal(const ConvProblem& g, Direction direction, Algorithm algorithm,
+                    DeviceKind kind) {
+  for (const ConvCandidate* candidate : candidates_of(kind)) {
+    if (candidate->algorithm == algorithm) {
+      return candidate->refuse(g, kernel_direction(g, direction));
+    }
+  }
+  return "";
+}
+
 int64_t workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,
                         const DeviceTraits& traits) {
   if (is_empty(g)) return 0;
-  for (const ConvCandidate* candidate : candidates_of(traits)) {
+  for (const ConvCandidate* candidate : candidates_of(traits.kind)) {
     if (candidate->algorithm != algorithm) continue;
     return candidate->workspace(g, kernel_direction(g, direction), traits);
   }
@@ -123,10 +151,16 @@ Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
   const Direction inner = kernel_direction(g, direction);
   const bool automatic = algorithm == "auto";
   const auto offers = offers_of(g, inner, traits);
-  const Offer& chosen =
-      automatic ? first_or_fastest(offers, traits) : named(offers, algorithm, g, direction);
+  const auto file = automatic ? planned_by_file(g, direction, traits) : std::nullopt;
+  const Offer& chosen = file        ? named(offers, *file, g, direction)
+                        : automatic ? first_or_fastest(offers, traits)
+                                    : named(offers, algorithm, g, direction);
   const ConvCandidate& candidate = *chosen.candidate;
   Plan plan = plan_of(name_of(candidate.algorithm), direction, chosen.cost, traits);
+  if (file) {
+    plan.file = file->where;
+    plan.otherwise = name_of(first_or_fastest(offers, traits).candidate->algorithm);
+  }
   plan.workspace_bytes = workspace_bytes(g, direction, candidate.algorithm, traits);
   // A weight gradient is a sum over the batch: it has no result of one sample.
   plan.batch_invariant = candidate.batch_invariant && inner != Direction::weight_grad;
@@ -148,6 +182,12 @@ Plan plan(const PoolProblem& g, Direction direction, const DeviceTraits& traits,
                 algorithm + "'");
   }
   Plan plan = plan_of(candidate.name, direction, candidate.cost(g, direction, traits), traits);
+  if (algorithm == "auto") {
+    if (const auto file = planned_by_file(g, direction, traits)) {
+      plan.file = file->where;
+      plan.otherwise = candidate.name;
+    }
+  }
   plan.batch_invariant = true;
   return plan;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Which algorithm serves a problem, what it costs, and why each other one does not. A pure
-// function of problem, direction and traits: no device is asked and nothing is timed.
+// function of problem, direction, traits and the plan file in force (plan_file.h): no device is
+// asked and nothing is timed.
 #pragma once
 #include <string>
 #include <vector>
@@ -24,11 +25,15 @@ struct Plan {
   std::string bound;     // what takes the longer: FLOPs or bytes
   bool batch_invariant;  // by this algorithm a sample's result has the same bits in any batch
   double flops, bytes;   // the least arithmetic and traffic of the problem
+  // FILE:LINE of the plan file that names the algorithm, and who would serve without it; empty
+  // where no file does.
+  std::string file, otherwise;
   std::vector<Refusal> refused;
 };
 
 // On a CPU the first of an ordered list that does not refuse serves, whatever the batch; on a GPU
-// the one that is predicted to be fastest, which may be another one for another batch. Directions
+// the one that is predicted to be fastest, which may be another one for another batch. A plan file
+// may name another one for the very problem. Directions
 // are the caller's: the forward of a transposed convolution is the input gradient of the
 // convolution that the problem holds. A named algorithm serves, or its reason is thrown.
 Plan plan(const ConvProblem&, Direction, const DeviceTraits&,
@@ -36,15 +41,18 @@ Plan plan(const ConvProblem&, Direction, const DeviceTraits&,
 Plan plan(const PoolProblem&, Direction, const DeviceTraits&,
           const std::string& algorithm = "auto");
 
+// Why an algorithm does not serve on devices of a kind; empty: it serves.
+std::string refusal(const ConvProblem&, Direction, Algorithm, DeviceKind);
+
 // What the convolution of the problem computes in a direction of the caller.
 Direction kernel_direction(const ConvProblem&, Direction);
 
 // Plan::workspace_bytes of an algorithm that serves: arithmetic alone, nothing is allocated.
 int64_t workspace_bytes(const ConvProblem&, Direction, Algorithm, const DeviceTraits&);
 
-// plan(...).algorithm, remembered by problem and device; a device is known by the address of its
-// traits, which live as long as the process. CNNKERN_LOG=plan prints a line to stderr for each new
-// one.
+// plan(...).algorithm, remembered by problem and device until plans are loaded; a device is known
+// by the address of its traits, which live as long as the process. CNNKERN_LOG=plan prints a line
+// to stderr for each new one.
 Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm, const DeviceTraits&);
 Algorithm choose(const ConvProblem&, Direction, const std::string& algorithm,
                  DeviceTraits&&) = delete;

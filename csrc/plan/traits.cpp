@@ -2,10 +2,12 @@
 #include "traits.h"
 
 #include <algorithm>
+#include <cctype>
 #include <string>
 #include <thread>
 
 #include "../cpu/isa.h"
+#include "cuda_traits.h"
 
 namespace cnnkern {
 
@@ -36,6 +38,25 @@ const DeviceTraits& cpu_traits() {
   static const DeviceTraits traits =
       cpu_traits(std::max<int64_t>(std::thread::hardware_concurrency(), 1));
   return traits;
+}
+
+std::string plain_name(const std::string& device) {
+  std::string letters;
+  for (const char character : device) {
+    const auto byte = static_cast<unsigned char>(character);
+    if (std::isalnum(byte)) letters += static_cast<char>(std::tolower(byte));
+  }
+  return letters;
+}
+
+std::optional<DeviceKind> kind_of_device(const std::string& name) {
+  for (const char* isa : {"baseline", "avx2", "avx512", "avx512_bf16"}) {
+    if (plain_name(name) == plain_name(isa)) return DeviceKind::cpu;
+  }
+  for (const std::string& gpu : device_names()) {
+    if (plain_name(name) == plain_name(gpu)) return DeviceKind::cuda;
+  }
+  return std::nullopt;
 }
 
 double peak_flops_per_us(const DeviceTraits& traits, DataType dtype) {

@@ -3,6 +3,7 @@
 // on every machine of a kind, and predicted times compare algorithms rather than machines.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "../problem/types.h"
@@ -36,6 +37,12 @@ struct DeviceTraits {
 // This machine's processor, with the instruction set that runs.
 const DeviceTraits& cpu_traits();
 DeviceTraits cpu_traits(int64_t threads);
+
+// Letters and digits in lower case: "RTX 4090", "rtx-4090" and "rtx4090" are one device.
+std::string plain_name(const std::string& device);
+
+// Of a device that has a name here, or of an instruction set: nothing where it is another one.
+std::optional<DeviceKind> kind_of_device(const std::string& name);
 
 // Multiply-adds count twice. 16-bit types are computed in float32.
 double peak_flops_per_us(const DeviceTraits&, DataType);

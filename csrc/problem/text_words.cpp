@@ -99,21 +99,26 @@ bool Line::truth(const Word& word) const {
   fail(word.column, "expected true or false, got '" + word.text + "'");
 }
 
-std::string suggestion(const std::string& word, const std::vector<std::string>& names) {
-  std::string nearest, all;
+std::string nearest(const std::string& word, const std::vector<std::string>& names) {
+  if (word.size() > 64) return "";
+  std::string found;
   // Beyond half of the word, two names have nothing in common.
   size_t least = word.size() / 2 + 1;
   for (const std::string& name : names) {
-    all += (all.empty() ? "" : ", ") + name;
-    if (word.size() > 64) continue;
     const size_t distance = edit_distance(word, name);
     if (distance < least) {
       least = distance;
-      nearest = name;
+      found = name;
     }
   }
-  return (nearest.empty() ? ";" : "; did you mean '" + nearest + "'?") + std::string(" valid: ") +
-         all;
+  return found;
+}
+
+std::string suggestion(const std::string& word, const std::vector<std::string>& names) {
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  const std::string near = nearest(word, names);
+  return (near.empty() ? ";" : "; did you mean '" + near + "'?") + std::string(" valid: ") + all;
 }
 
 }  // namespace cnnkern

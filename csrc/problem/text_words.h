@@ -32,6 +32,9 @@ class Line {
   const std::string& text_;
 };
 
+// The name that a word was likely meant to be; empty where none is near.
+std::string nearest(const std::string& word, const std::vector<std::string>& names);
+
 // "; did you mean 'stride'? valid: ..." for a word that none of the names is.
 std::string suggestion(const std::string& word, const std::vector<std::string>& names);
 

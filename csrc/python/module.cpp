@@ -6,6 +6,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <torch/version.h>
+#if CNNKERN_CUDA
+#include <cuda_runtime_api.h>
+#endif
 
 #include "../cpu/flops.h"
 #include "../cpu/isa.h"
@@ -13,6 +16,7 @@
 #include "../ops/cuda_device.h"
 #include "../ops/output.h"
 #include "../plan/plan.h"
+#include "../plan/plan_file.h"
 #include "../problem/check.h"
 #include "../problem/names.h"
 #include "../problem/text.h"
@@ -127,6 +131,8 @@ void bind_plan(py::module_& m) {
       .def_readonly("batch_invariant", &Plan::batch_invariant)
       .def_readonly("flops", &Plan::flops)
       .def_readonly("bytes", &Plan::bytes)
+      .def_readonly("file", &Plan::file)
+      .def_readonly("otherwise", &Plan::otherwise)
       .def_property_readonly("refused", [](const Plan& p) {
         py::tuple pairs(p.refused.size());
         for (size_t i = 0; i < p.refused.size(); ++i) {
@@ -160,15 +166,22 @@ DeviceTraits traits_of(const std::string& device, int64_t threads) {
   }
 }
 
+Direction direction_of(const std::string& word) {
+  const auto direction = value_of<Direction>(kDirections, word);
+  if (direction) return *direction;
+  throw py::value_error("plan: expected direction forward, input_grad or weight_grad, got '" +
+                        word + "'");
+}
+
 template <class Problem>
 Plan plan_here(const Problem& g, const std::string& word, const std::string& algorithm,
                int64_t threads, const std::string& device) {
-  const auto direction = value_of<Direction>(kDirections, word);
-  if (!direction) {
-    throw py::value_error("plan: expected direction forward, input_grad or weight_grad, got '" +
-                          word + "'");
-  }
-  return plan(g, *direction, traits_of(device, threads), algorithm);
+  return plan(g, direction_of(word), traits_of(device, threads), algorithm);
+}
+
+template <class Problem>
+std::string key_here(const Problem& g, const std::string& word) {
+  return plan_key(g, direction_of(word));
 }
 
 double measure_flops(const std::string& word, double milliseconds) {
@@ -232,6 +245,15 @@ void bind_devices(py::module_& m) {
       py::arg("memory_bytes") = 0);
 }
 
+py::object plan_file() {
+  const auto file = plans_in_force();
+  if (!file) return py::none();
+  py::dict facts;
+  facts["path"] = file->name();
+  facts["plans"] = file->devices();
+  return std::move(facts);
+}
+
 int64_t positive(const char* op, const char* name, int64_t value) {
   if (value < 1) fail(op, "expected ", name, " >= 1, got ", value);
   return value;
@@ -255,6 +277,12 @@ py::dict info() {
   facts["openmp"] = false;
 #endif
   facts["cuda"] = bool(CNNKERN_CUDA);
+#if CNNKERN_CUDA
+  facts["cuda_runtime"] =
+      std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10);
+  // What setup.py asks nvcc for: machine code, and PTX for what comes after.
+  facts["cuda_architectures"] = py::make_tuple("sm_80", "sm_90a", "compute_80");
+#endif
   return facts;
 }
 
@@ -288,6 +316,20 @@ PYBIND11_MODULE(_C, m) {
         py::arg("algorithm") = "auto", py::arg("threads") = 0, py::arg("device") = "cpu");
   m.def("plan", &plan_here<PoolProblem>, py::arg("problem"), py::arg("direction"),
         py::arg("algorithm") = "auto", py::arg("threads") = 0, py::arg("device") = "cpu");
+  m.def("plan_file", &plan_file);
+  m.def("plan_key", &key_here<ConvProblem>, py::arg("problem"), py::arg("direction"));
+  m.def("plan_key", &key_here<PoolProblem>, py::arg("problem"), py::arg("direction"));
+  m.def(
+      "load_plans",
+      [](const std::optional<std::string>& path) {
+        try {
+          const py::gil_scoped_release unlocked;
+          load_plans(path);
+        } catch (const Error& error) {
+          throw py::value_error(error.what());
+        }
+      },
+      py::arg("path"));
   m.def("info", &info);
   m.def("measure_flops", &measure_flops, py::arg("dtype"), py::arg("milliseconds") = 50.0);
   m.def(
