@@ -65,7 +65,7 @@ def compare(old: Result, new: Result, peer: str = "torch") -> list[Change]:
     return _judged(changes) + [_one_sided(row, "gone") for row in gone]
 
 
-def _key(row: Row) -> tuple[str, ...]:
+def _key(row: Row) -> tuple[str, str, str, str, str]:
     return (row.suite, row.name, row.problem, row.direction, row.algorithm)
 
 
@@ -99,7 +99,7 @@ def _one_sided(row: Row, verdict: str) -> Change:
     known = Spread.of(row.times_us[OURS]) if row.timed else None
     sides = (known, None) if verdict == "gone" else (None, known)
     nan = float("nan")
-    return Change(*_key(row), None, *sides, nan, nan, verdict)
+    return Change(*_key(row), None, sides[0], sides[1], nan, nan, verdict)
 
 
 def _judged(changes: list[Change]) -> list[Change]:

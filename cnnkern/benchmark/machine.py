@@ -63,12 +63,13 @@ def machine(device: str) -> dict[str, Any]:
     }
     if facts["kind"] == "cuda":
         p = torch.cuda.get_device_properties(device)
+        cudnn: Any = torch.backends.cudnn
         facts |= {
             "capability": f"{p.major}.{p.minor}",
             "multiprocessors": p.multi_processor_count,
             "memory_bytes": p.total_memory,
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": cudnn.version(),
             "driver": _nvidia("driver_version"),
         }
     return facts

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 
 import cnnkern
-from cnnkern.cli import explain, info
+from cnnkern.cli import bench, explain, info
 from cnnkern.cli.parser import Parser, UsageError
 from cnnkern.demo import command as demo
 
 # Each is a module with HELP, add_arguments(parser) and run(options) -> exit code.
 COMMANDS = {
     "demo": demo,
+    "bench": bench,
     "explain": explain,
     "info": info,
 }
