@@ -49,8 +49,8 @@ def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
         peer: whose times ours are held against.
 
     Returns:
-        A group for each that has rows; suites in the order in which they come, then formats and
-        directions in theirs.
+        A group for each that has rows; suites, dtypes and algorithms in the order in which they
+        come, then formats and directions in theirs.
 
     Example:
         >>> def row(name: str, ours: float, torchs: float) -> Row:
@@ -62,16 +62,17 @@ def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
         (2, 2.0, 1.0, 'conv2')
     """
     groups: dict[tuple[str, str, str, str, str], list[Row]] = {}
-    suites: dict[str, int] = {}
+    first: dict[str, int] = {}  # where a suite, dtype or algorithm comes first
     for row in rows:
-        suites.setdefault(row.suite, len(suites))
+        for name in (row.suite, row.dtype, row.algorithm):
+            first.setdefault(name, len(first))
         key = (row.suite, row.direction, row.format, row.dtype, row.algorithm)
         groups.setdefault(key, []).append(row)
 
-    def order(key: tuple[str, str, str, str, str]) -> tuple[int, str, str, int, int]:
+    def order(key: tuple[str, str, str, str, str]) -> tuple[int, ...]:
         suite, direction, format, dtype, algorithm = key
         place = DIRECTIONS.index(direction) if direction in DIRECTIONS else len(DIRECTIONS)
-        return suites[suite], dtype, algorithm, format == "channels_last", place
+        return first[suite], first[dtype], first[algorithm], format == "channels_last", place
 
     return [_group(key, groups[key], peer) for key in sorted(groups, key=order)]
 

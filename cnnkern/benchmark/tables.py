@@ -20,7 +20,7 @@ from rich.text import Text
 
 from . import units
 from .heading import limits_line, machine_lines
-from .results import Row
+from .results import OURS, Row
 from .summary import Group
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def rows_table(
         Column("time", lambda row: units.time(row.us.median) if row.timed else "-"),
         Column("low-high", _time_span, leave_out=5, name="range of the time"),
     ]
+    if any(row.warm_us for row in rows):
+        columns.append(Column("warm", _warm, leave_out=6, name="time with a warm L2"))
     for index, peer in enumerate(peers):
         columns += [
             Column(f"{peer}\n/ ours", _ratio(peer), leave_out=1 if index else 0),
@@ -215,12 +217,15 @@ def changes_table(changes: Sequence[Change]) -> FittedTable:
         changes: in the order in which they are shown.
     """
     ratios = any(change.peer for change in changes)
+    tensors = len({_tensors(change.problem) for change in changes}) > 1
     columns = [
         Column("verdict", _change_verdict, right=False),
         Column("suite", lambda change: Text(change.suite), right=False, leave_out=1),
         Column("layer", lambda change: Text(change.name), right=False, shrinks=True),
         Column("direction", _attribute("direction"), right=False),
     ]
+    if tensors:
+        columns.append(Column("tensors", lambda c: _tensors(c.problem), right=False))
     if ratios:
         columns.append(Column("ratio to", lambda c: c.peer or "-", right=False, leave_out=2))
     columns += [
@@ -296,6 +301,10 @@ def _time_span(row: Row) -> str:
     return units.time_span(row.us) if row.timed else "-"
 
 
+def _warm(row: Row) -> str:
+    return units.time(row.warm_us[OURS]) if OURS in row.warm_us else "-"
+
+
 def _coloured(median: float, low: float, high: float) -> Text:
     # Only where the whole range lies on one side of 1.
     style = "green" if low > 1 else "red" if high < 1 else PLAIN
@@ -321,12 +330,8 @@ def _bound(row: Row) -> str:
 
 
 def _rate(row: Row) -> str:
-    if not row.timed:
-        return "-"
-    seconds = row.us.median * 1e-6
-    if row.bound == "bytes":
-        return units.decimal(row.bytes / seconds, "B/s")
-    return units.decimal(row.flops / seconds, "FLOP/s")
+    rate, unit = units.rate(row)
+    return units.decimal(rate, unit) if rate else "-"
 
 
 def _error(row: Row) -> str:
@@ -340,6 +345,13 @@ def _notes(rows: Iterable[Row]) -> Iterable[Text]:
                 _verdict(row), f" {row.suite} {row.name} {row.direction}: ", row.note or "-",
                 ("\n    " + row.problem, "dim"),
             )  # fmt: skip
+
+
+def _tensors(problem: str) -> str:
+    """Dtype and format of a canonical problem."""
+    words = dict(word.split("=", 1) for word in problem.split() if "=" in word)
+    dtype, format = words.get("dtype", "float32"), words.get("format")
+    return f"{dtype}, {format}" if format else dtype
 
 
 def _both(change: Change) -> bool:

@@ -6,9 +6,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .results import Spread
+from .results import Row, Spread
 
-__all__ = ["binary", "decimal", "percent", "ratio", "span", "time"]
+__all__ = [
+    "binary",
+    "decimal",
+    "percent",
+    "rate",
+    "ratio",
+    "span",
+    "three_digits",
+    "time",
+    "time_span",
+]
 
 
 def scaled(value: float, units: Sequence[str], step: float = 1000) -> str:
@@ -101,3 +111,11 @@ def ratio(value: float) -> str:
     ('0.50', '13.8', '-')
     """
     return three_digits(value) if math.isfinite(value) else "-"
+
+
+def rate(row: Row) -> tuple[float, str]:
+    """What a row does in a second, of that which bounds it, and the unit; 0 without a time."""
+    per_second = 1e6 / row.us.median if row.timed else 0.0
+    if row.bound == "bytes":
+        return row.bytes * per_second, "B/s"
+    return row.flops * per_second, "FLOP/s"
