@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Each target does all the set-up it needs; a second call does again only what changed.
-# PYTHON names the interpreter of .venv, MAX_JOBS how many compilers run at once, ARGS what demo or
-# pytest get: make demo ARGS="--epochs 3".
+# PYTHON names the interpreter of .venv, MAX_JOBS how many compilers run at once, ARGS what demo,
+# bench or pytest get: make demo ARGS="--epochs 3".
 PYTHON ?= python3
 MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 export MAX_JOBS
@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo test lint check-cpp sass emulator mutations format clean
+.PHONY: build demo bench test lint check-cpp sass emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -25,6 +25,14 @@ build: $(READY)
 
 demo: build
 	@$(BIN)/python -m cnnkern demo $(ARGS)
+
+# A few layers of every suite: table, build/bench/*.png, build/bench/index.html.
+BENCH := build/bench
+
+bench: build
+	@mkdir -p $(BENCH)
+	@$(BIN)/python -m cnnkern bench --quick --json $(BENCH)/quick.json --plot $(BENCH) \
+	  --html $(BENCH)/index.html $(ARGS)
 
 # pytest comes last, so that its summary closes the output. The emulator needs CUDA's headers.
 test: lint check-cpp build
