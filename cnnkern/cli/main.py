@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import cnnkern
-from cnnkern.cli import bench, explain, info
+from cnnkern import _C
+from cnnkern.cli import bench, explain, info, tune, verify
 from cnnkern.cli.parser import Parser, UsageError
 from cnnkern.demo import command as demo
 
@@ -15,8 +16,10 @@ from cnnkern.demo import command as demo
 COMMANDS = {
     "demo": demo,
     "bench": bench,
+    "verify": verify,
     "explain": explain,
     "info": info,
+    "tune": tune,
 }
 
 
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
+        _check_plans()
         code: int = options.run(options)
     except UsageError as error:
         print(f"cnnkern {options.command}: {error}", file=sys.stderr)
@@ -49,3 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ncnnkern {options.command}: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _check_plans() -> None:
+    """A bad file in CNNKERN_PLANS stops every command before it starts."""
+    try:
+        _C.plan_file()
+    except RuntimeError as error:
+        raise UsageError(f"CNNKERN_PLANS: {error}") from None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import _C
 from .reference import Call
-from .tensors import guarded_like
+from .tensors import Guarded, guarded_like
 
 __all__ = ["ALGORITHMS", "DIRECTIONS", "Operands", "draw", "expected", "run", "serving"]
 
@@ -30,6 +30,7 @@ class Operands:
     weight: Tensor
     bias: Tensor | None
     grad: Tensor
+    guards: tuple[Guarded, ...] = ()
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -42,6 +43,8 @@ def draw(
 ) -> Operands:
     """Operands of a convolution in its format, at addresses that no vector is aligned to.
 
+    Their ``guards`` (of input, weight, bias and grad) tell when one was written to.
+
     Args:
         call: the problem.
         random: :func:`~cnnkern.testing.random_normal` or
@@ -51,12 +54,17 @@ def draw(
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def one(size: Sequence[int]) -> Tensor:
-        return guarded_like(call.laid_out(random(size, call.dtype, generator)).to(device)).tensor
+    def one(size: Sequence[int]) -> Guarded:
+        return guarded_like(call.laid_out(random(size, call.dtype, generator)).to(device))
 
     assert call.weight_size is not None
     bias = one(call.bias_size) if call.bias else None
-    return Operands(one(call.input_size), one(call.weight_size), bias, one(call.output_size))
+    input, weight, grad = (
+        one(size) for size in (call.input_size, call.weight_size, call.output_size)
+    )
+    guards = [guard for guard in (input, weight, bias, grad) if guard is not None]
+    bias_tensor = bias.tensor if bias is not None else None
+    return Operands(input.tensor, weight.tensor, bias_tensor, grad.tensor, tuple(guards))
 
 
 def serving(call: Call, direction: str, device: str = "cpu") -> list[str]:
