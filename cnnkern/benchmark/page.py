@@ -17,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from . import units
+from .files import write_whole
 from .heading import limits_line, machine_lines, settings_line
 from .results import OURS, Result, Row
 from .roofline import ceilings, points, slopes
@@ -65,7 +66,8 @@ def write_page(result: Result, path: Path) -> None:
     )
     columns = _columns(result.rows)
     peers = _peers(result.rows)
-    path.write_text(
+    write_whole(
+        path,
         template.render(
             lines=machine_lines(result),
             settings=settings_line(result),
@@ -78,7 +80,6 @@ def write_page(result: Result, path: Path) -> None:
             data=_json(_roofline(result, peers)),
             plotly=Markup(get_plotlyjs()),
         ),
-        encoding="utf-8",
     )
 
 
@@ -87,12 +88,12 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     several = [name for name in ("suite", "format", "dtype") if len(_values(rows, name)) > 1]
     asked = len(_values(rows, "algorithm")) > 1
     return [
-        Column("layer", lambda row: Cell(row.name, row.problem, row.name), number=False),
-        Column("verdict", lambda row: Cell(_verdict(row.verdict), row.note, row.verdict), False),
+        Column("layer", _layer, number=False),
         Column("direction", _text("direction"), number=False),
         *(Column(f"{peer} / ours", _ratio(peer)) for peer in _peers(rows)),
         Column("time", _time),
         Column("of bound", _share),
+        Column("verdict", lambda row: Cell(_verdict(row.verdict), row.note, row.verdict), False),
         Column("rate", _rate),
         *(Column(name, _text(name), number=False) for name in several),
         *([Column("asked for", _text("algorithm"), number=False)] if asked else []),
@@ -100,6 +101,10 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
         Column("workspace", _workspace),
         Column("error / torch's", _error),
     ]
+
+
+def _layer(row: Row) -> Cell:
+    return Cell(f"{MARKS.get(row.verdict, '?')} {row.name}", row.problem, row.name)
 
 
 def _verdict(verdict: str) -> str:
@@ -178,7 +183,7 @@ def _pivot(groups: Sequence[Group]) -> dict[str, Any]:
         others = [other for other in groups if other.suite == group.suite]
         parts = [
             getattr(group, name)
-            for name in ("dtype", "algorithm")
+            for name in ("layers", "dtype", "algorithm")
             if len({getattr(other, name) for other in others}) > 1
         ]
         return ", ".join([group.suite, *parts])

@@ -53,7 +53,7 @@ MEAN_AT, WORST_AT = 0.7, 0.745  # of the width
 
 
 def save_pictures(result: Result, folder: Path) -> list[Path]:
-    """Writes ``roofline`` and ``ratios``, each as .png and .svg.
+    """Writes ``roofline`` and ``ratios``, each as .png and .svg, where there is something to show.
 
     Args:
         result: of any suites.
@@ -64,16 +64,24 @@ def save_pictures(result: Result, folder: Path) -> list[Path]:
 
     Raises:
         OSError: they cannot be written.
-        ValueError: no row was timed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    peers = dict.fromkeys(peer for row in result.rows for peer in row.peers)
+    peer = next(iter(peers), "torch")
     written = []
-    for suffix in ("png", "svg"):
-        for name, save in (("roofline", save_roofline), ("ratios", save_ratios)):
+    for name, save, shown in (
+        ("roofline", save_roofline, points(result.rows, peer)),
+        ("ratios", save_ratios, _compared(result.rows, peer)),
+    ):
+        for suffix in ("png", "svg") if shown else ():
             path = folder / f"{name}.{suffix}"
-            save(result, path)
+            save(result, path, peer)
             written.append(path)
     return written
+
+
+def _compared(rows: Iterable[Row], peer: str) -> list[Row]:
+    return [r for r in rows if r.verdict == "passed" and r.timed and r.times_us.get(peer)]
 
 
 def save_roofline(result: Result, path: Path, peer: str = "torch") -> None:
@@ -220,7 +228,7 @@ def save_ratios(result: Result, path: Path, peer: str = "torch") -> None:
         OSError: it cannot be written.
         ValueError: no row of the result has a time of the peer.
     """
-    rows = [r for r in result.rows if r.verdict == "passed" and r.timed and r.times_us.get(peer)]
+    rows = _compared(result.rows, peer)
     if not rows:
         raise ValueError(
             f"ratios need a row that passed and was timed beside {peer}; there is none"

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from .results import Row, geometric_mean
 
@@ -18,7 +19,7 @@ DIRECTIONS = ("forward", "forward_argmax", "input_grad", "weight_grad")
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of one suite that differ in nothing but the layer.
+    """The convolutions, or the pools, of one suite that differ in nothing but the layer.
 
     ``mean`` is the geometric mean over the layers of the median of the peer's time / ours, above 1
     we are faster; ``least`` is the smallest of these medians, ``least_name`` its layer. Only rows
@@ -38,11 +39,12 @@ class Group:
     least: float
     least_name: str
     share: float = math.nan
+    layers: str = "convolutions"  # or pools: a mean of both would say nothing of either
     verdicts: dict[str, int] = field(default_factory=dict)  # of all rows, timed or not
 
 
 def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
-    """Summarises rows by suite, direction, format, dtype and algorithm.
+    """Summarises rows by suite, kind of layer, direction, format, dtype and algorithm.
 
     Args:
         rows: of one or several suites.
@@ -50,7 +52,7 @@ def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
 
     Returns:
         A group for each that has rows; suites, dtypes and algorithms in the order in which they
-        come, then formats and directions in theirs.
+        come, convolutions before pools, then formats and directions in theirs.
 
     Example:
         >>> def row(name: str, ours: float, torchs: float) -> Row:
@@ -61,18 +63,18 @@ def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
         >>> group.count, group.mean, group.least, group.least_name
         (2, 2.0, 1.0, 'conv2')
     """
-    groups: dict[tuple[str, str, str, str, str], list[Row]] = {}
+    groups: dict[Key, list[Row]] = {}
     first: dict[str, int] = {}  # where a suite, dtype or algorithm comes first
     for row in rows:
         for name in (row.suite, row.dtype, row.algorithm):
             first.setdefault(name, len(first))
-        key = (row.suite, row.direction, row.format, row.dtype, row.algorithm)
+        key = Key(row.suite, _layers(row), row.dtype, row.algorithm, row.format, row.direction)
         groups.setdefault(key, []).append(row)
 
-    def order(key: tuple[str, str, str, str, str]) -> tuple[int, ...]:
-        suite, direction, format, dtype, algorithm = key
-        place = DIRECTIONS.index(direction) if direction in DIRECTIONS else len(DIRECTIONS)
-        return first[suite], first[dtype], first[algorithm], format == "channels_last", place
+    def order(key: Key) -> tuple[Any, ...]:
+        place = DIRECTIONS.index(key.direction) if key.direction in DIRECTIONS else len(DIRECTIONS)
+        names = (first[key.suite], key.layers, first[key.dtype], first[key.algorithm])
+        return (*names, key.format == "channels_last", place)
 
     return [_group(key, groups[key], peer) for key in sorted(groups, key=order)]
 
@@ -82,23 +84,38 @@ def count_verdicts(rows: Iterable[Row]) -> dict[str, int]:
     return dict(Counter(row.verdict for row in rows).most_common())
 
 
-def _group(key: tuple[str, str, str, str, str], rows: list[Row], peer: str) -> Group:
+class Key(NamedTuple):
+    suite: str
+    layers: str
+    dtype: str
+    algorithm: str
+    format: str
+    direction: str
+
+
+def _layers(row: Row) -> str:
+    return "pools" if "pool" in row.problem.split(" ", 1)[0] else "convolutions"
+
+
+def _group(key: Key, rows: list[Row], peer: str) -> Group:
     counted = [
         row for row in rows if row.verdict == "passed" and row.timed and row.times_us.get(peer)
     ]
-    if not counted:
-        nothing = (0, math.nan, math.nan, "", math.nan)
-        return Group(*key, peer, *nothing, count_verdicts(rows))
     ratios = [row.ratio(peer).median for row in counted]
-    least = min(ratios)
     shares = [row.share_of_bound for row in counted if row.floor_us > 0]
+    least = min(ratios, default=math.nan)
     return Group(
-        *key,
+        key.suite,
+        key.direction,
+        key.format,
+        key.dtype,
+        key.algorithm,
         peer,
         len(counted),
-        geometric_mean(ratios),
+        geometric_mean(ratios) if ratios else math.nan,
         least,
-        counted[ratios.index(least)].name,
+        counted[ratios.index(least)].name if counted else "",
         geometric_mean(shares) if shares else math.nan,
+        key.layers,
         count_verdicts(rows),
     )

@@ -193,7 +193,7 @@ def summary_table(groups: Sequence[Group]) -> FittedTable:
         Column("suite", lambda group: Text(group.suite), right=False),
         Column("direction", _attribute("direction"), right=False),
     ]
-    for name in ("format", "dtype", "algorithm", "peer"):
+    for name in ("layers", "format", "dtype", "algorithm", "peer"):
         if len({getattr(group, name) for group in groups}) > 1:
             columns.append(Column(name, _attribute(name), right=False))
     peers = {group.peer for group in groups}
