@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo bench test lint check-cpp sass emulator mutations format clean
+.PHONY: build demo bench report test lint check-cpp sass emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -33,6 +33,10 @@ bench: build
 	@mkdir -p $(BENCH)
 	@$(BIN)/python -m cnnkern bench --quick --json $(BENCH)/quick.json --plot $(BENCH) \
 	  --html $(BENCH)/index.html $(ARGS)
+
+# benchmarks/README.md and the README's table, from benchmarks/results.
+report: build
+	@PYTHONPATH=. $(BIN)/python benchmarks/report.py $(ARGS)
 
 # pytest comes last, so that its summary closes the output. The emulator needs CUDA's headers.
 test: lint check-cpp build
