@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 import cnnkern
+from cnnkern.benchmark.suites import read_suite, suite_names
 
-SUITES = Path(__file__).parent / "suites"
 FORMATS = ("contiguous", "channels_last")
 aten: Any = torch.ops.aten
 own: Any = torch.ops.cnnkern
@@ -33,11 +33,10 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def problems(suite: str) -> Iterator[tuple[str, Any]]:
-    """Reads the lines ``name problem`` of a suite."""
-    for line in (SUITES / f"{suite}.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, text = line.split(" ", 1)
-            yield name, cnnkern._C.parse(text)
+    """The layers of a suite that aten's operators, called beside ours, take as they are."""
+    for layer in read_suite(suite):
+        if layer.problem.rank > 1 and all(a == b for a, b in layer.problem.padding):
+            yield layer.name, layer.problem
 
 
 def as_format(t: torch.Tensor, channels_last: bool) -> torch.Tensor:
@@ -168,7 +167,7 @@ def machine() -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    suites = sorted(path.stem for path in SUITES.glob("*.txt"))
+    suites = suite_names()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("suite", nargs="*", help=f"of {', '.join(suites)}; all by default")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each comparison")

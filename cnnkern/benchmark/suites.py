@@ -39,7 +39,7 @@ def suite_names() -> list[str]:
 
     Example:
         >>> suite_names()
-        ['alexnet', ..., 'vgg16']
+        ['alexnet', ..., 'yolo_v1']
     """
     return sorted(path.stem for path in _FOLDER.glob("*.txt"))
 
