@@ -108,7 +108,7 @@ def test_wrong_results_fail_wherever_they_are(text: str, share: float, monkeypat
         right = first_result(our_call(case)())
         theirs = first_result(peer_call(case)())
         flops = 1e6
-        monkeypatch.setattr("cnnkern.benchmark.checked.MOST_FLOPS", share * flops)
+        monkeypatch.setattr("cnnkern.benchmark.checked.MOST_FLOPS", {"cpu": share * flops})
         assert Truths().check(case, right, theirs, flops).verdict == "passed"
         wrong = right.clone()
         wrong[-1, -1, -1, -1] += 0.01  # of the last sample and channel

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import cnnkern
+from cnnkern.benchmark.results import Result, Row, read_result, write_result
 
 ROOT = Path(cnnkern.__file__).parents[1]
 SCRIPT = ROOT / "benchmarks" / "gpu_run.sh"
 sys.path.insert(0, str(ROOT / "benchmarks" / "gpu"))
+import bench  # noqa: E402
 import summary  # noqa: E402
 
 
@@ -43,12 +45,13 @@ def test_dry_run_of_every_stage(tmp_path: Path) -> None:
     assert run["stages"]["test"]["details"]["tests"] > 0
     assert "unwatched: 72 calls" in run["stages"]["sanitize"]["note"]
 
-    records = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
-    assert set(records[0]["rates"]) == {"copy", "bfloat16", "float16", "float32", "float64"}
-    rows = records[1:]
-    assert len(rows) == 2 * (3 + 3)
-    assert {row["format"] for row in rows} == {"contiguous", "channels_last"}
-    assert all(row["ok"] and row["us"] > 0 and row["ratio"] > 0 for row in rows)
+    measured = read_result(tmp_path / "bench.json")
+    assert measured.complete
+    assert set(measured.limits) == {"flops", "copy"}
+    assert len(measured.rows) == 2 * (3 + 2 * 3)
+    assert {row.format for row in measured.rows} == {"contiguous", "channels_last"}
+    assert {row.verdict for row in measured.rows} == {"passed"}
+    assert all(row.timed and row.ratio("torch").median > 0 for row in measured.rows)
 
     lines = (tmp_path / "summary.txt").read_text().splitlines()
     assert len(lines) <= 60
@@ -70,13 +73,27 @@ def test_stage_without_time_is_skipped(tmp_path: Path) -> None:
     assert (stage["status"], stage["note"]) == ("skipped", "no time was left")
 
 
-def test_summary_is_short_and_leads_with_what_is_wrong() -> None:
-    row = {
-        "kind": "conv", "direction": "forward", "dtype": "float32", "format": "contiguous",
-        "problem": "conv2d 1x1x4x4 1x1x3x3", "us": 1.0, "ratio": 2.0, "of_floor": 0.5, "ok": True,
-    }  # fmt: skip
-    rows = [{**row, "algorithm": f"a{i}"} for i in range(80)]
-    rows.append({**rows[0], "ok": False, "fault": "off by one"})
-    lines = summary.bench_lines([{"rates": {"copy": 1e12}}, *rows])
-    assert lines[1] == "WRONG conv2d 1x1x4x4 1x1x3x3 forward float32: off by one"
+def test_most_valuable_jobs_come_first() -> None:
+    planned = bench.jobs(64)
+    problems = [job.layer.problem for job in planned]
+    assert bench.kind_of(problems[0]) == "pool"
+    kinds = [bench.kind_of(problem) for problem in problems]
+    first = {kind: kinds.index(kind) for kind in ("pool", "depthwise", "conv")}
+    assert first["pool"] < first["depthwise"] < first["conv"] < len(planned) / 2
+    assert {problem.dtype for problem in problems} == set(bench.DTYPES)
+    assert len({(str(job.layer.problem), job.algorithm) for job in planned}) == len(planned)
+
+
+def test_summary_is_short_and_leads_with_what_is_wrong(tmp_path: Path) -> None:
+    def row(number: int, **fields) -> Row:
+        times = {"cnnkern": [1.0] * 3, "torch": [2.0] * 3}
+        given = {"verdict": "passed", "times_us": times, "floor_us": 0.5, "plan": f"a{number}"}
+        return Row("suite", "name", "conv2d 1x1x4x4 1x1x3x3", "forward", "float32", "contiguous",
+                   f"a{number}", **{**given, **fields})  # fmt: skip
+
+    rows = [row(i) for i in range(80)]
+    rows.append(row(0, verdict="failed", note="off by one", times_us={}))
+    write_result(Result({}, {}, {"flops": {}, "copy": [[1e6, 1e12]]}, rows), tmp_path / "r.json")
+    lines = summary.bench_lines(tmp_path / "r.json")
+    assert lines[1] == "WRONG conv2d 1x1x4x4 1x1x3x3 forward a0: off by one"
     assert any("a7 forward" in line and "2.00" in line and "0.50" in line for line in lines)

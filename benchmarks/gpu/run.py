@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs the stages of benchmarks/gpu_run.sh, each in processes of its own with a time limit.
 
-Leaves run.json (the machine, what became of each stage), a log of each stage, bench.jsonl and
+Leaves run.json (the machine, what became of each stage), a log of each stage, bench.json and
 summary.txt, which is printed last.
 """
 
@@ -191,12 +191,12 @@ def sanitize(run: Run, log: Path) -> Outcome:
 
 
 def bench(run: Run, log: Path) -> Outcome:
-    rows = run.out / "bench.jsonl"
-    rows.unlink(missing_ok=True)
+    result = run.out / "bench.json"
+    result.unlink(missing_ok=True)
     seconds = max(run.limit - time.monotonic() - 20, SHORTEST)  # what a last row may take
     status, text = run.command(
         log,
-        *_python(str(HERE / "bench.py"), "--out", str(rows), "--seconds", f"{seconds:.0f}"),
+        *_python(str(HERE / "bench.py"), "--out", str(result), "--seconds", f"{seconds:.0f}"),
         *(["--dry"] if run.dry else []),
     )
     return _outcome(status, (text.strip().splitlines() or [""])[-1])

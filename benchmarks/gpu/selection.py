@@ -9,9 +9,18 @@ Inputs are drawn on the CPU, so that few other kernels run.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import torch
-from calls import Place, cases, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from cnnkern.benchmark.case import Case, directions_of, draw, our_call  # noqa: E402
+from cnnkern.benchmark.measure import DIRECTIONS  # noqa: E402
+from cnnkern.benchmark.suites import with_form  # noqa: E402
+from cnnkern.problem import PoolProblem, Problem, parse  # noqa: E402
 
 LINES = (
     "conv2d 2x6x9x8 4x6x3x3 stride=2 padding=1",
@@ -29,23 +38,29 @@ LINES = (
 ALGORITHMS = ("auto", "direct", "im2col", "depthwise")
 
 
+def forms(text: str) -> list[Problem]:
+    problem = parse(text)
+    formats = ("contiguous", "channels_last")[: 1 if problem.rank == 1 else 2]
+    return [
+        with_form(problem, dtype, format) for dtype in ("float32", "bfloat16") for format in formats
+    ]
+
+
 def main(arguments: list[str]) -> int:
     device = "cpu" if "--dry" in arguments else "cuda"
     calls = refused = 0
-    for text in LINES[:2] if device == "cpu" else LINES:
-        problem = parse(text)
-        for dtype in (torch.float32, torch.bfloat16):
-            for last in (False, True):
-                for algorithm in ALGORITHMS if "conv" in text else ("auto",):
-                    place = Place(device, dtype, last, "cpu")
-                    for case in cases(problem, place, algorithm):
-                        try:
-                            case.ours()
-                            calls += 1
-                        except RuntimeError as error:
-                            if "refused" not in str(error) and algorithm not in str(error):
-                                raise
-                            refused += 1
+    problems = [form for text in (LINES[:2] if device == "cpu" else LINES) for form in forms(text)]
+    for problem in problems:
+        operands = draw(problem, device, drawn_on="cpu")
+        for algorithm in ("auto",) if isinstance(problem, PoolProblem) else ALGORITHMS:
+            for direction in directions_of(problem, DIRECTIONS):
+                try:
+                    our_call(Case(problem, direction, operands), algorithm)()
+                    calls += 1
+                except RuntimeError as error:
+                    if "refused" not in str(error) and algorithm not in str(error):
+                        raise
+                    refused += 1
     if device == "cuda":
         torch.cuda.synchronize()
     print(f"{calls} calls, {refused} refused")

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
+import sys
 from pathlib import Path
-from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
 
 MOST_LINES, WIDTH = 60, 150
 
@@ -25,35 +28,46 @@ def lines_of(out: Path) -> list[str]:
         lines.append(
             f"{name:9s} {stage['status']:8s} {stage['seconds']:6.1f} s  {stage['note']}"[:160]
         )
-    rows = out / "bench.jsonl"
-    if "bench" in run["stages"] and rows.exists():
-        lines += [""] + bench_lines([json.loads(line) for line in rows.read_text().splitlines()])
+    file = out / "bench.json"
+    if "bench" in run["stages"] and file.exists():
+        lines += ["", *bench_lines(file)]
     return lines[:MOST_LINES]
 
 
-def bench_lines(records: list[dict[str, Any]]) -> list[str]:
-    rates: dict[str, float] = next((r["rates"] for r in records if "rates" in r), {})
-    rows = [r for r in records if "us" in r]
-    wrong = [r for r in records if r.get("ok") is False]
+def bench_lines(file: Path) -> list[str]:
+    """What is wrong, then geometric means by kind of problem."""
+    # The package may not be built yet where a run only tests or probes.
+    from bench import kind_of
+
+    from cnnkern.benchmark.heading import limits_line
+    from cnnkern.benchmark.results import Row, geometric_mean, read_result
+    from cnnkern.problem import parse
+
+    result = read_result(file)
+    wrong = [row for row in result.rows if row.verdict == "failed"]
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in result.rows:
+        if row.timed:
+            kind = kind_of(parse(row.problem))
+            by = "" if kind == "pool" or row.algorithm == "auto" else f" {row.plan}"
+            key = (f"{kind}{by}", row.direction, row.dtype, row.format)
+            groups.setdefault(key, []).append(row)
+    peers = list(dict.fromkeys(peer for row in result.rows for peer in row.peers))
     lines = [
-        f"copy {rates.get('copy', 0) / 1e9:.0f} GB/s; matrix products in TFLOP/s: "
-        + ", ".join(f"{k} {v / 1e12:.1f}" for k, v in rates.items() if k != "copy"),
-        *(f"WRONG {r['problem']} {r['direction']} {r['dtype']}: {r['fault']}" for r in wrong[:8]),
-        f"{'':48s} rows  torch's time / ours  share of the floor",
-        f"{'':48s}         mean   least      median   least",
+        limits_line(result),
+        *(f"WRONG {row.problem} {row.direction} {row.algorithm}: {row.note}" for row in wrong[:8]),
+        " " * 48 + " rows  " + "  ".join(f"{peer:>17s}" for peer in peers) + "  share of the bound",
+        " " * 55 + "  ".join(f"{'mean':>8s} {'least':>8s}" for _ in peers) + "  median   least",
     ]
-    keys = ("kind", "algorithm", "direction", "dtype", "format")
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[k] for k in keys), []).append(row)
-    for key, group in groups.items():
-        ratios = [r["ratio"] for r in group]
-        shares = [r["of_floor"] for r in group]
-        mean = math.exp(statistics.fmean(math.log(max(ratio, 1e-6)) for ratio in ratios))
-        kind, algorithm, direction, dtype, layout = key
-        label = f"{kind if algorithm == 'auto' else algorithm} {direction} {dtype} {layout}"
+    for key, rows in groups.items():
+        cells = []
+        for peer in peers:
+            ratios = [row.ratio(peer).median for row in rows if peer in row.times_us]
+            numbers = (geometric_mean(ratios), min(ratios)) if ratios else (0.0, 0.0)
+            cells.append(f"{numbers[0]:8.2f} {numbers[1]:8.2f}")
+        shares = [row.share_of_bound for row in rows]
         lines.append(
-            f"{label:48s} {len(group):4d}   {mean:6.2f}  {min(ratios):6.2f}      "
+            f"{' '.join(key):48s} {len(rows):4d}  {'  '.join(cells)}  "
             f"{statistics.median(shares):6.2f}  {min(shares):6.2f}"
         )
     return [line[:WIDTH] for line in lines]

@@ -74,14 +74,15 @@ def directions_of(problem: Problem, wanted: Sequence[str]) -> list[str]:
     return found
 
 
-def draw(problem: Problem, device: str = "cpu", seed: int = 0) -> Operands:
-    """Normal values in the problem's dtype and format."""
+def draw(problem: Problem, device: str = "cpu", seed: int = 0, drawn_on: str = "") -> Operands:
+    """Normal values in the problem's dtype and format; drawn on the device itself by default."""
     call = Call.parse(str(problem))
-    generator = torch.Generator().manual_seed(seed)
+    source = drawn_on or device
+    generator = torch.Generator(source).manual_seed(seed)
 
     def one(size: Sequence[int]) -> Tensor:
         dtype = torch.float32 if call.dtype != torch.float64 else torch.float64
-        values = torch.randn(tuple(size), dtype=dtype, generator=generator)
+        values = torch.randn(tuple(size), dtype=dtype, generator=generator, device=source)
         return call.laid_out(values.to(call.dtype)).to(device)
 
     operands = Operands(call, one(call.input_size), one(call.output_size))

@@ -22,7 +22,7 @@ from .suites import with_form
 
 __all__ = ["Check", "Truths"]
 
-MOST_FLOPS = 5e8  # of a whole truth
+MOST_FLOPS = {"cpu": 5e8, "cuda": 1e12}  # of a whole truth
 LEAST_NONZERO = 1 / 3  # of the values that can differ from zero
 
 
@@ -58,19 +58,18 @@ class Truths:
 
         Args:
             case: what was computed.
-            result: by the kernel under test, any device.
+            result: by the kernel under test, on the device of the operands.
             theirs: torch's result, None where torch has none.
             flops: of the direction; decides how much of the truth is computed.
         """
         call = case.call
-        result = result.detach().cpu()
-        theirs = None if theirs is None else theirs.detach().cpu()
+        most = MOST_FLOPS[result.device.type]
         name = f"{call.text}: {case.direction}"
-        found = self._truth(case, flops <= MOST_FLOPS, flops)
+        found = self._truth(case, min(1.0, most / max(flops, 1.0)))
         try:
             check = _hold(found, result, theirs, call.dtype, name)
             if not found.whole and (theirs is None or _apart(found, result, theirs, call.dtype)):
-                check = _hold(self._truth(case, True, flops), result, theirs, call.dtype, name)
+                check = _hold(self._truth(case, 1.0), result, theirs, call.dtype, name)
         except AssertionError as error:
             return Check("failed", str(error))
         possible = result.numel() * _reachable(case)
@@ -80,14 +79,14 @@ class Truths:
             return replace(check, verdict="untrustworthy", note=note)
         return check
 
-    def _truth(self, case: Case, whole: bool, flops: float) -> Truth:
+    def _truth(self, case: Case, share: float) -> Truth:
         # The values that were drawn do not depend on the format.
         values = str(with_form(case.problem, case.problem.dtype, "contiguous"))
         if values != self._values:
             self._values, self._known = values, {}
-        key = (case.direction.removesuffix("_argmax"), whole)
+        key = (case.direction.removesuffix("_argmax"), share == 1)
         if key not in self._known:
-            self._known[key] = _truth(case, 1.0 if whole else MOST_FLOPS / flops)
+            self._known[key] = _truth(case, share)
         return self._known[key]
 
 
@@ -137,9 +136,8 @@ def _truth(case: Case, share: float) -> Truth:
 def _computed(case: Case, o: Operands) -> Truth:
     which = {"input_grad": 1, "weight_grad": 2}.get(case.direction, 0)
     if o.call.dtype == torch.float64:  # where float64 itself has the error in question
-        tensors, grad = [t.cpu() for t in o.tensors], o.grad.cpu()
-        values = truth(o.call, tensors, grad)[which]
-        sums = magnitudes(o.call, tensors, grad)[which]
+        values = truth(o.call, o.tensors, o.grad)[which]
+        sums = magnitudes(o.call, o.tensors, o.grad)[which]
     else:
         values = _by_torch(case, _doubled(o, absolute=False))
         sums = _by_torch(case, _doubled(o, absolute=True)).abs()
@@ -158,14 +156,14 @@ def _doubled(o: Operands, absolute: bool) -> Operands:
     def one(t: Tensor | None) -> Tensor | None:
         if t is None:
             return None
-        t = t.detach().cpu().double()
+        t = t.detach().double()
         return t.abs() if absolute else t
 
     input, grad = one(o.input), one(o.grad)
     assert input is not None
     assert grad is not None
     if pool:  # which element is the largest depends on the signs
-        input = o.input.detach().cpu().double()
+        input = o.input.detach().double()
     call = replace(o.call, dtype=torch.float64)
     doubled = Operands(call, input, grad, one(o.weight), one(o.bias))
     doubled.find_indices()

@@ -63,7 +63,12 @@ class Bench:
         """The rows of a layer; what cannot run is a row that says why."""
         text = str(layer.problem)
         if text not in self._known:
-            with torch.no_grad():
+            # Exact float32 for torch too, and its heuristic rather than a search.
+            cudnn: Any = torch.backends.cudnn
+            exact = cudnn.flags(
+                enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+            )
+            with torch.no_grad(), exact:
                 self._known[text] = list(self._measure(layer))
         return [replace(row, suite=layer.suite, name=layer.name) for row in self._known[text]]
 
