@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from .files import write_whole
 
 __all__ = ["OURS", "SCHEMA", "VERDICTS", "Result", "Row", "Spread", "read_result", "write_result"]
 
@@ -125,15 +125,7 @@ def write_result(result: Result, path: Path) -> None:
     parts = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
     rows = ",\n".join(json.dumps(_rounded(_compact(row))) for row in result.rows)
     text = "{" + ",\n".join(parts) + f',\n"rows": [\n{rows}\n]}}\n'
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, text)
 
 
 def read_result(path: Path) -> Result:

@@ -30,17 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     text = " ".join(options.problem)
-    if (options.device or "").startswith("cuda") and not torch.cuda.is_available():
+    device = options.device
+    if device and device.lower().startswith(("cpu", "cuda")):
+        device = device.lower()
+    if (device or "").startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(
-            f"--device {options.device}: torch finds no GPU here; expected cpu or a GPU by its "
+            f"--device {device}: torch finds no GPU here; expected cpu or a GPU by its "
             f"name: {', '.join(_C.device_names())}"
         )
     try:
-        print(
-            explain_devices(text)
-            if options.device is None
-            else cnnkern.explain(text, device=options.device)
-        )
+        print(explain_devices(text) if device is None else cnnkern.explain(text, device=device))
     except (ValueError, RuntimeError) as error:
         raise UsageError(str(error)) from None
     return 0
