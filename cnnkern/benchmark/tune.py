@@ -178,8 +178,9 @@ def plans_text(choices: Sequence[Choice], device: str) -> str:
         "# Plans of cnnkern tune; load them with CNNKERN_PLANS=FILE or cnnkern.load_plans(FILE).",
         f"# {device_name(device)}{threads}; cnnkern {_C.info()['version']}, "
         f"torch {torch.__version__}; {today}",
-        "# Times are medians, and in brackets the middle 60 % of the rounds. An algorithm replaces",
-        f"# the default where in four of five rounds it takes at most {LEAST_GAIN:.0%} of its time.",
+        "# Times are medians, and in brackets the middle 60 % of the rounds. An algorithm takes",
+        f"# the place of the default where it needs at most {LEAST_GAIN:.0%} of its time, in four",
+        "# of five rounds.",
         "",
         f"device {traits['name']}",
     ]
