@@ -41,6 +41,19 @@ def by_value():
             return x if float(x.sum()) == float(x.sum()) else None
     return ByValue()
 
+def caches():
+    class Caches(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+            self.ramp = None
+        def forward(self, x):
+            self.calls += 1
+            if self.ramp is None:
+                self.ramp = torch.arange(x.shape[-1], device=x.device)
+            return x + self.ramp
+    return Caches()
+
 NUMBER = 7
 """
 
@@ -104,6 +117,12 @@ def test_a_file_of_the_users(file: Path) -> None:
     assert sys.path == before
 
 
+def test_a_model_is_left_as_it_was_built(file: Path) -> None:
+    model, input = load_model(f"{file}:caches")
+    assert (model.calls.item(), model.ramp) == (0, None)
+    assert model(input).device.type == "cpu"
+
+
 @pytest.mark.parametrize(
     ("text", "size", "message"),
     [
@@ -121,7 +140,7 @@ def test_a_file_of_the_users(file: Path) -> None:
         (
             "{file}:module",
             (1, 5, 8, 8),
-            "does not take an input of 1x5x8x8: RuntimeError: Given groups=1",
+            "the model fails on an input of 1x5x8x8: RuntimeError: Given groups=1",
         ),
         ("{file}:module", (1, 3, 0, 8), "expected input_size of at least 1 along each axis"),
     ],

@@ -146,6 +146,7 @@ def test_what_only_cnnkern_has() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_padding_by_name_and_by_mode() -> None:
     for mode in ("zeros", "circular"):
         layer = nn.Conv2d(2, 2, 4, padding="same", padding_mode=mode)
@@ -182,6 +183,7 @@ def test_what_is_no_problem_is_counted() -> None:
         }
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
 def test_a_model_that_torch_jit_traced() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
     x = torch.zeros(1, 3, 8, 8)

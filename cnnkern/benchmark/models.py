@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import importlib.util
@@ -167,10 +168,8 @@ def _imported(path: Path) -> Any:
 
 def _check_runs(text: str, model: nn.Module, input: Tensor) -> None:
     with torch.no_grad():
-        try:  # without computing, and without a change of what a training model counts
-            state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-            state = {name: tensor.to("meta") for name, tensor in state.items()}
-            torch.func.functional_call(model, state, (input.to("meta"),))
+        try:
+            _without_values(model)(input.to("meta"))  # takes no time
             return
         except Exception:  # or only not without values, which are for the real call to say
             pass
@@ -179,8 +178,17 @@ def _check_runs(text: str, model: nn.Module, input: Tensor) -> None:
         except Exception as error:
             size = "x".join(map(str, input.shape))
             raise ValueError(
-                f"{text}: the model does not take an input of {size}: {_one_line(error)}"
+                f"{text}: the model fails on an input of {size}: {_one_line(error)}"
             ) from error
+
+
+def _without_values(model: nn.Module) -> nn.Module:
+    """A copy on the meta device, so that nothing that the model keeps from a call is changed."""
+    instead: dict[int, Any] = {
+        id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in model.parameters()
+    }
+    instead |= {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    return copy.deepcopy(model, instead)
 
 
 def _where(error: BaseException, path: Path) -> str:
