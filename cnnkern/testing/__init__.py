@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A correctness harness for convolution and pooling kernels, ours and anyone's.
 
-:func:`check_problem` runs a problem, given as text, on any function and holds it against torch in
-float64; the other names are its parts.
+:func:`check` holds any function with the signature of one of torch.nn.functional's against torch in
+float64 on many problems, given as text, and makes small what fails; :func:`check_problem` does so
+for one problem; :func:`cases` makes a pytest test of each. The other names are their parts.
 
 Example:
     >>> import torch.nn.functional as F
@@ -14,6 +15,8 @@ Example:
 
 from __future__ import annotations
 
+from .cases import Case, cases
+from .check import CheckFailed, Results, check
 from .check_problem import Report, check_problem
 from .errors import (
     ErrorBound,
@@ -25,6 +28,7 @@ from .errors import (
     unit_roundoff,
 )
 from .reference import Call, reference
+from .shrink import shrink
 from .tensors import (
     Guarded,
     guarded_like,
@@ -36,11 +40,16 @@ from .truth import derivatives, magnitudes, truth
 
 __all__ = [
     "Call",
+    "Case",
+    "CheckFailed",
     "ErrorBound",
     "ErrorReport",
     "Guarded",
     "Report",
+    "Results",
     "WrongResult",
+    "cases",
+    "check",
     "check_close",
     "check_equal",
     "check_problem",
@@ -52,6 +61,7 @@ __all__ = [
     "random_integers",
     "random_normal",
     "reference",
+    "shrink",
     "truth",
     "unit_roundoff",
 ]
