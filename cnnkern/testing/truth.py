@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .reference import Call, reference
 
-__all__ = ["derivatives", "magnitudes", "truth"]
+__all__ = ["derivatives", "magnitudes", "one_thread", "truth"]
 
 # Three slices hold a float64; products of two slices and 2**17 sums of those are exact in float64.
 _SLICE_BITS = 18
@@ -30,7 +30,7 @@ def derivatives(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor]
     Returns:
         The output (with its ReLU) and a gradient for each tensor, in their order.
     """
-    with _one_thread():
+    with one_thread():
         output, *gradients = _linear(call, tensors, grad)
     return [output.relu() if call.relu else output, *gradients]
 
@@ -44,7 +44,7 @@ def truth(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor]:
     if call.dtype != torch.float64:
         return derivatives(call, [t.double() for t in tensors], grad.double())
     sliced = _sliced_pool if call.is_pool else _sliced_conv
-    with _one_thread():
+    with one_thread():
         output, *gradients = sliced(call, tensors, grad)
     return [output.relu() if call.relu else output, *gradients]
 
@@ -58,7 +58,7 @@ def magnitudes(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor]:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Small sums are faster on one thread than split, and the same on every machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
