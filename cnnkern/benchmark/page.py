@@ -37,6 +37,7 @@ class Cell:
     small: str = ""
     value: float | str | None = None
     tone: str = ""  # better or worse
+    note: str = ""  # why a row did not pass
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def write_page(result: Result, path: Path) -> None:
         files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8")
     )
     columns = _columns(result.rows)
+    rows = [(row, [column.cell(row) for column in columns]) for row in result.rows]
     peers = _peers(result.rows)
     write_whole(
         path,
@@ -73,9 +75,14 @@ def write_page(result: Result, path: Path) -> None:
             settings=settings_line(result),
             limits=limits_line(result),
             facts=_facts(result),
-            summaries=[(peer, _pivot(summarise(result.rows, peer))) for peer in peers],
+            summaries=[
+                (peer, layers, _pivot(groups))
+                for peer in peers
+                for layers, groups in _by_layers(summarise(result.rows, peer)).items()
+            ],
             columns=columns,
-            rows=[(row, [column.cell(row) for column in columns]) for row in result.rows],
+            rows=rows,
+            widths=_widths(columns, [cells for _, cells in rows]),
             choices={name: _values(result.rows, name) for name in FILTERS},
             data=_json(_roofline(result, peers)),
             plotly=Markup(get_plotlyjs()),
@@ -89,11 +96,11 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     asked = len(_values(rows, "algorithm")) > 1
     return [
         Column("layer", _layer, number=False),
-        Column("direction", _text("direction"), number=False),
         *(Column(f"{peer} / ours", _ratio(peer)) for peer in _peers(rows)),
+        Column("direction", _text("direction"), number=False),
         Column("time", _time),
         Column("of bound", _share),
-        Column("verdict", lambda row: Cell(_verdict(row.verdict), row.note, row.verdict), False),
+        Column("verdict", lambda row: Cell(_verdict(row.verdict), "", row.verdict), number=False),
         Column("rate", _rate),
         *(Column(name, _text(name), number=False) for name in several),
         *([Column("asked for", _text("algorithm"), number=False)] if asked else []),
@@ -103,8 +110,25 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> str:
+    """The widths of the columns after the first, for a CSS grid.
+
+    Rows are laid out by a grid and not as those of a table, for a browser can then leave out what
+    is not in sight; so nothing but these widths aligns the columns.
+    """
+    widths = []
+    for place, column in enumerate(columns[1:], start=1):
+        # The words of a title may stand below each other; the last has the arrow beside it.
+        title = max(map(len, f"{column.title}--".split()))
+        texts = max((len(cells[place].text) for cells in rows), default=0)
+        small = max((len(cells[place].small) * 0.85 for cells in rows), default=0)
+        widths.append(f"{max(title * 1.15, texts, small):.1f}ch")
+    return " ".join(f"calc({width} + 1.3rem)" for width in widths)
+
+
 def _layer(row: Row) -> Cell:
-    return Cell(f"{MARKS.get(row.verdict, '?')} {row.name}", row.problem, row.name)
+    note = "" if row.verdict == "passed" else f"{row.verdict}: {row.note}"
+    return Cell(f"{MARKS.get(row.verdict, '?')} {row.name}", row.problem, row.name, note=note)
 
 
 def _verdict(verdict: str) -> str:
@@ -172,6 +196,13 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     ]
 
 
+def _by_layers(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    kinds: dict[str, list[Group]] = {}
+    for group in groups:
+        kinds.setdefault(group.layers, []).append(group)
+    return kinds
+
+
 def _pivot(groups: Sequence[Group]) -> dict[str, Any]:
     """A line for each suite, a column for each direction and format."""
 
@@ -183,7 +214,7 @@ def _pivot(groups: Sequence[Group]) -> dict[str, Any]:
         others = [other for other in groups if other.suite == group.suite]
         parts = [
             getattr(group, name)
-            for name in ("layers", "dtype", "algorithm")
+            for name in ("dtype", "algorithm")
             if len({getattr(other, name) for other in others}) > 1
         ]
         return ", ".join([group.suite, *parts])

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import blended_transform_factory
 
 from . import units
@@ -149,8 +149,11 @@ def _set_scales(panels: Sequence[Axes], found: Sequence[Point], result: Result) 
     for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlim(min(intensities) / 1.6, max(intensities) * 2.2)
-        axes.set_ylim(min(rates) / 1.6, top * 2.2)
+        # At least two decades, for a tick at each.
+        axes.set_xlim(min(min(intensities) / 1.6, max(intensities) / 60), max(intensities) * 2.2)
+        axes.set_ylim(min(min(rates) / 1.6, top / 60), top * 2.2)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _whole(y)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.grid(True, which="major", color=GREY, alpha=0.15, linewidth=0.6)
