@@ -96,8 +96,8 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     asked = len(_values(rows, "algorithm")) > 1
     return [
         Column("layer", _layer, number=False),
-        *(Column(f"{peer} / ours", _ratio(peer)) for peer in _peers(rows)),
         Column("direction", _text("direction"), number=False),
+        *(Column(f"{peer} / ours", _ratio(peer)) for peer in _peers(rows)),
         Column("time", _time),
         Column("of bound", _share),
         Column("verdict", lambda row: Cell(_verdict(row.verdict), "", row.verdict), number=False),
