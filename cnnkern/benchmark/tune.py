@@ -25,6 +25,7 @@ from .machine import device_name
 from .measure import _refuse_what_does_not_fit
 from .results import Spread
 from .suites import Layer
+from .units import time, time_span
 
 __all__ = ["LEAST_GAIN", "Choice", "plans_text", "tune"]
 
@@ -204,4 +205,4 @@ def _by_problem(choices: Iterable[Choice]) -> dict[str, list[Choice]]:
 
 def _spread(times: Sequence[float]) -> str:
     spread = Spread.of(times)
-    return f"{spread.median:.4g} us ({spread.low:.4g}-{spread.high:.4g})"
+    return f"{time(spread.median)} ({time_span(spread)})"
