@@ -123,7 +123,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> str:
         texts = max((len(cells[place].text) for cells in rows), default=0)
         small = max((len(cells[place].small) * 0.85 for cells in rows), default=0)
         widths.append(f"{max(title * 1.15, texts, small):.1f}ch")
-    return " ".join(f"calc({width} + 1.3rem)" for width in widths)
+    return " ".join(f"calc({width} + var(--gap))" for width in widths)
 
 
 def _layer(row: Row) -> Cell:

@@ -19,11 +19,11 @@ from . import units
 from .heading import date_of, device_of
 from .results import Result, Row, geometric_mean
 from .roofline import KINDS, Point, ceilings, points, slopes
+from .style import ACCENT, GREY, INK, STYLE
 from .summary import DIRECTIONS
 
 __all__ = ["save_pictures", "save_ratios", "save_roofline"]
 
-INK, GREY, PALE, ACCENT = "#1b2733", "#6b7785", "#f2b880", "#1f5fa8"
 # Apart from each other in brightness too, for eyes that do not tell red from green.
 COLOURS = {
     "forward": "#1f5fa8",
@@ -32,21 +32,6 @@ COLOURS = {
     "weight_grad": "#3d8a5f",
 }
 MARKERS = {"convolution": "o", "depthwise": "D", "pool": "^"}
-STYLE: Any = {
-    "font.size": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "svg.hashsalt": "cnnkern",  # the same picture is the same file
-}
 FORMATS = ("contiguous", "channels_last")
 LANE = 0.21  # inches
 MEAN_AT, WORST_AT = 0.7, 0.745  # of the width

@@ -16,25 +16,11 @@ from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cnnkern.benchmark.style import ACCENT, GREY, INK, PALE, STYLE
 from cnnkern.demo.digits import Digits
 from cnnkern.demo.train import Runner
 
-INK, GREY, PALE, ACCENT = "#1b2733", "#6b7785", "#f2b880", "#1f5fa8"
 CAPTION: dict[str, Any] = {"fontsize": 9, "fontweight": "normal", "linespacing": 1.4}
-STYLE: Any = {
-    "font.size": 9,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-}
 
 
 def smooth(values: Sequence[float], window: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
