@@ -89,7 +89,7 @@ def test_speed_says_device_versions_date_and_what_did_not_pass(tmp_path: Path) -
 
 
 def test_overview_names_limits_verdicts_and_where_we_lose(tmp_path: Path) -> None:
-    slower = {**MACHINE, "date": "2026-11-23T08:00:00+00:00"}
+    slower = {**MACHINE, "date": "2026-11-23T08:00:00+00:00", "cores": 2, "before": {"load": 1.5}}
     limits = {"flops": {"float32": 1.9e11}, "copy": [[1 << 28, 1.1e10]]}
     extra = result(row("conv1", suite="z"), machine=slower, limits=limits)
     repository(tmp_path, net=result(), z=extra)
@@ -99,6 +99,7 @@ def test_overview_names_limits_verdicts_and_where_we_lose(tmp_path: Path) -> Non
         "commit abc123, torch 2.13.0; 2026-11-21 to 2026-11-23",
         "float32 190 GFLOP/s to 200 GFLOP/s; ",
         "copy of 256 MiB 10.0 GB/s to 11.0 GB/s.",
+        "Measured while other programs ran, so with noise: z.",
         "21 rows: 18 passed, 1 failed, 1 refused, 1 untrustworthy.",
         "| convolutions | contiguous | forward | **1.26** | 0.50 | `depthwise` | 20 % | 3 passed |",
         "| convolutions | contiguous | weight_grad | **-** | - | - | - | 1 failed, 1 refused, ",

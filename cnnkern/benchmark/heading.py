@@ -8,8 +8,9 @@ import datetime
 from . import units
 from .results import Result
 
-__all__ = ["date_of", "device_of", "limits_line", "machine_lines", "settings_line"]
+__all__ = ["busy_line", "date_of", "device_of", "limits_line", "machine_lines", "settings_line"]
 
+_BUSY = 0.5  # processes that run, by core
 _VERSIONS = ("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
 
 
@@ -44,6 +45,19 @@ def machine_lines(result: Result) -> list[str]:
     if not result.complete:
         lines.append("Interrupted: only the rows that were measured until then")
     return [line for line in lines if line]
+
+
+def busy_line(result: Result) -> str:
+    """That other programs ran when the run began; empty where they did not.
+
+    Example:
+        >>> busy_line(Result({"before": {"load": 5.4}, "cores": 2}, {}, {}))
+        'This machine was busy (load 5.4 on 2 cores): times are noise'
+    """
+    load, cores = result.machine.get("before", {}).get("load", 0), result.machine.get("cores", 0)
+    if not cores or load <= _BUSY * cores:
+        return ""
+    return f"This machine was busy (load {load} on {cores} cores): times are noise"
 
 
 def settings_line(result: Result) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import units
-from .heading import date_of, device_of
+from .heading import busy_line, date_of, device_of
 from .results import Result, Row, read_result
 from .summary import DIRECTIONS, Group, count_verdicts, summarise
 
@@ -152,6 +152,9 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     versions = device.versions("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
     yield "; ".join(filter(None, [versions, device.dates]))
     yield from filter(None, [_limits(device)])
+    busy = [suite for result in device.results if busy_line(result) for suite in _suites(result)]
+    if busy:
+        yield f"Measured while other programs ran, so with noise: {', '.join(busy)}."
     counts = ", ".join(f"{n:,} {v}" for v, n in count_verdicts(device.rows).items())
     yield f"{len(device.rows):,} rows: {counts}."
     groups = summarise(device.rows, peer)
@@ -162,6 +165,10 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     if worst:
         yield f"### Where we lose to {peer} most"
         yield worst
+
+
+def _suites(result: Result) -> list[str]:
+    return list(dict.fromkeys(row.suite for row in result.rows))
 
 
 def _limits(device: Device) -> str:

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from . import units
 from .files import write_whole
-from .heading import limits_line, machine_lines, settings_line
+from .heading import busy_line, limits_line, machine_lines, settings_line
 from .results import OURS, Result, Row
 from .roofline import ceilings, points, slopes
 from .summary import DIRECTIONS, Group, summarise
@@ -72,6 +72,7 @@ def write_page(result: Result, path: Path) -> None:
         path,
         template.render(
             lines=machine_lines(result),
+            busy=busy_line(result),
             settings=settings_line(result),
             limits=limits_line(result),
             facts=_facts(result),

@@ -20,7 +20,7 @@ from .heading import date_of, device_of
 from .results import Result, Row, geometric_mean
 from .roofline import KINDS, Point, ceilings, points, slopes
 from .style import ACCENT, GREY, INK, STYLE
-from .summary import DIRECTIONS
+from .summary import DIRECTIONS, layers_of
 
 __all__ = ["save_pictures", "save_ratios", "save_roofline"]
 
@@ -236,14 +236,18 @@ Lanes = dict[tuple[str, str], list[Row]]
 
 
 def _lanes(rows: Sequence[Row]) -> Lanes:
-    """By suite, with the dtype where it has several, and direction."""
-    dtypes: dict[str, set[str]] = {}
+    """By suite, with the dtype and the kind of layer where it has several, and direction."""
+    suites: dict[str, list[Row]] = {}
     for row in rows:
-        dtypes.setdefault(row.suite, set()).add(row.dtype)
+        suites.setdefault(row.suite, []).append(row)
     by_title: dict[str, list[Row]] = {}
-    for row in rows:
-        title = f"{row.suite}, {row.dtype}" if len(dtypes[row.suite]) > 1 else row.suite
-        by_title.setdefault(title, []).append(row)
+    for suite, of_suite in suites.items():
+        dtypes, kinds = {row.dtype for row in of_suite}, {layers_of(row) for row in of_suite}
+        # The convolutions of a suite together, then its pools.
+        for row in sorted(of_suite, key=layers_of):
+            parts = [suite, row.dtype if len(dtypes) > 1 else ""]
+            parts.append(layers_of(row) if len(kinds) > 1 else "")
+            by_title.setdefault(", ".join(filter(None, parts)), []).append(row)
     return {
         (title, direction): [row for row in some if row.direction == direction]
         for title, some in by_title.items()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from .results import Row, geometric_mean
 
-__all__ = ["DIRECTIONS", "Group", "count_verdicts", "summarise"]
+__all__ = ["DIRECTIONS", "Group", "count_verdicts", "layers_of", "summarise"]
 
 # In the order in which they are shown.
 DIRECTIONS = ("forward", "forward_argmax", "input_grad", "weight_grad")
@@ -68,7 +68,7 @@ def summarise(rows: Iterable[Row], peer: str = "torch") -> list[Group]:
     for row in rows:
         for name in (row.suite, row.dtype, row.algorithm):
             first.setdefault(name, len(first))
-        key = Key(row.suite, _layers(row), row.dtype, row.algorithm, row.format, row.direction)
+        key = Key(row.suite, layers_of(row), row.dtype, row.algorithm, row.format, row.direction)
         groups.setdefault(key, []).append(row)
 
     def order(key: Key) -> tuple[Any, ...]:
@@ -93,7 +93,7 @@ class Key(NamedTuple):
     direction: str
 
 
-def _layers(row: Row) -> str:
+def layers_of(row: Row) -> str:
     return "pools" if "pool" in row.problem.split(" ", 1)[0] else "convolutions"
 
 
