@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import _C
 from .check_problem import Report, findings
 from .edge_cases import edge_cases
-from .errors import WrongResult
+from .errors import WrongResult, kind_of_error
 from .reference import Call, torch_serves
 from .shrink import shrink
 from .variants import DTYPES, FORMATS, rotated
@@ -295,8 +295,7 @@ def _tried(function: Callable[..., Tensor], call: Call, trial: Trial) -> Report 
     except _NotServedError:
         raise
     except Exception as error:
-        raised = type(error).__name__
-        return failed(f"{call.text}: {raised}: {error}", ("", raised))
+        return failed(f"{call.text}: {type(error).__name__}: {error}", ("", kind_of_error(error)))
     reports = {}
     for name, finding in found.items():
         if isinstance(finding, WrongResult):
@@ -311,9 +310,12 @@ def _shrunken(function: Callable[..., Tensor], failure: Failed, exact: bool) -> 
     found: dict[str, Failed] = {}
 
     def fails(problem: str) -> bool:
+        call = Call.parse(problem)
+        if call.op != failure.problem.split()[0]:  # as many axes as the function is for
+            return False
         for trial in trials:
             try:
-                outcome = _tried(function, Call.parse(problem), trial)
+                outcome = _tried(function, call, trial)
             except _NotServedError:
                 return False
             if isinstance(outcome, Failed) and outcome.kind == failure.kind:

@@ -14,6 +14,7 @@ The rule is the same for every algorithm.
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ __all__ = [
     "check_close",
     "check_equal",
     "error_bound",
+    "kind_of_error",
     "unit_roundoff",
 ]
 
@@ -51,6 +53,18 @@ class WrongResult(AssertionError):
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def kind_of_error(error: Exception) -> str:
+    """In which way something failed: a WrongResult's kind, or what was raised, numbers left out.
+
+    >>> kind_of_error(RuntimeError("expected 3 axes, got 4"))
+    'RuntimeError: expected # axes, got #'
+    """
+    if isinstance(error, WrongResult):
+        return error.kind
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {re.sub(r'[0-9]+', '#', first)}"
 
 
 class ErrorBound(NamedTuple):

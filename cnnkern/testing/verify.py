@@ -13,7 +13,7 @@ from .. import _C
 from .check_problem import Truth, findings
 from .devices import Backend, running
 from .directions import ALGORITHMS, DIRECTIONS, Operands, draw, expected, run
-from .errors import ErrorReport, WrongResult
+from .errors import ErrorReport, WrongResult, kind_of_error
 from .reference import Call
 from .shrink import shrink
 from .tensors import poisoned_allocations, random_integers, random_normal
@@ -240,10 +240,10 @@ def _outcome(
     where = (call.text, backend.name, algorithm, direction)
     wrong = [finding for finding in found if isinstance(finding, Exception)]
     if wrong:
-        raised = type(wrong[0]).__name__
-        if isinstance(wrong[0], WrongResult):
-            return Outcome(*where, "failed", kind=wrong[0].kind, note=str(wrong[0]))
-        return Outcome(*where, "failed", kind=raised, note=f"{call.text}: {raised}: {wrong[0]}")
+        note = str(wrong[0])
+        if not isinstance(wrong[0], WrongResult):
+            note = f"{call.text}: {algorithm}, {direction}: {type(wrong[0]).__name__}: {note}"
+        return Outcome(*where, "failed", kind=kind_of_error(wrong[0]), note=note)
     errors = [finding for finding in found if isinstance(finding, ErrorReport)]
     # torch's own error may be 0, and then has no multiple.
     torchs = [e.in_units_of_torch for e in errors if e.torch_error.rms]
