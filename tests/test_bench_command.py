@@ -49,7 +49,14 @@ def test_tables_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ])  # fmt: skip
     printed = capsys.readouterr().out
     assert code == 0
-    for words in ("problem1", "im2col", "direct", "channels_last", "Limits measured", "passed"):
+    for words in (
+        "conv2d 1x4x9x9",
+        "im2col",
+        "direct",
+        "channels_last",
+        "Limits measured",
+        "passed",
+    ):
         assert words in printed
     result = read_result(tmp_path / "r.json")
     assert result.complete
@@ -107,13 +114,14 @@ def test_interrupted_run_keeps_what_was_measured(
     rows = Bench.rows
 
     def interrupted(self, layer):
-        if layer.name == "problem2":
+        if layer.name.startswith("max_pool"):
             raise KeyboardInterrupt
         return rows(self, layer)
 
     monkeypatch.setattr(Bench, "rows", interrupted)
     out = tmp_path / "r.json"
-    arguments = [*FAST, "--problem", PROBLEM, "--problem", PROBLEM, "--direction", "forward"]
+    problems = ["--problem", PROBLEM, "--problem", "max_pool2d 1x1x4x4 kernel=2"]
+    arguments = [*FAST, *problems, "--direction", "forward"]
     assert main([*arguments, "--json", str(out)]) == 130
     assert "Interrupted: 1 rows were measured" in capsys.readouterr().out
     assert not read_result(out).complete

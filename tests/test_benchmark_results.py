@@ -141,6 +141,11 @@ def test_what_no_longer_passes_is_named() -> None:
     assert [change.verdict for change in compare(before, after)] == ["fails"]
 
 
+def test_what_neither_run_timed_is_the_same() -> None:
+    rows = [a_row("a", [], verdict="refused", note="no memory")]
+    assert [change.verdict for change in compare(a_result(*rows), a_result(*rows))] == ["same"]
+
+
 def test_files_are_plain_json(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     write_result(a_result(a_row("a", [1.23456789])), path)

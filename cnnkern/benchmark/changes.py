@@ -10,6 +10,7 @@ the least that a run makes, cannot show one change among a hundred rows; more se
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from .results import OURS, Result, Row, Spread
@@ -73,7 +74,8 @@ def _change(old: Row | None, new: Row, peer: str) -> Change:
     if old is None:
         return _one_sided(new, "new")
     if not new.timed or not old.timed:
-        return _one_sided(new, "fails" if old.timed else "new")
+        same = old.timed == new.timed  # neither
+        return _one_sided(new, "same" if same else "fails" if old.timed else "new")
     shared = peer in old.times_us and peer in new.times_us
     if shared:
         before, after = old.ratios(peer), new.ratios(peer)
@@ -105,9 +107,9 @@ def _one_sided(row: Row, verdict: str) -> Change:
 def _judged(changes: list[Change]) -> list[Change]:
     from scipy.stats import false_discovery_control
 
-    tested = [c for c in changes if c.verdict == "same"]
-    corrected = iter(false_discovery_control([c.p_value for c in tested]) if tested else ())
-    return [_verdict(c, float(next(corrected))) if c.verdict == "same" else c for c in changes]
+    tested = [c.p_value for c in changes if not math.isnan(c.p_value)]
+    corrected = iter(false_discovery_control(tested) if tested else ())
+    return [c if math.isnan(c.p_value) else _verdict(c, float(next(corrected))) for c in changes]
 
 
 def _verdict(change: Change, p_value: float) -> Change:

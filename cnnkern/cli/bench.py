@@ -8,7 +8,6 @@ is timed.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from cnnkern.benchmark.suites import Layer, with_batch
 from cnnkern.cli import layers
 from cnnkern.cli.checks import check_file, check_folder, check_packages, choose_device
 from cnnkern.cli.layers import comma_list
-from cnnkern.cli.parser import UsageError, positive, seed
+from cnnkern.cli.parser import UsageError, positive, seconds, seed
 
 HELP = "time problems, suites or a model beside torch"
 ALGORITHMS = ("auto", "all", "direct", "depthwise", "im2col")
@@ -64,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=positive, help="of the CPU (default: torch's)")
     parser.add_argument(
-        "--seconds", type=_seconds, default=None, help="of timing for each row (0.25)"
+        "--seconds", type=seconds, default=None, help="of timing for each row (0.25)"
     )
     parser.add_argument("--seed", type=seed, default=0, help="of the tensors (%(default)s)")
     parser.add_argument(
@@ -111,16 +110,6 @@ def run(options: argparse.Namespace) -> int:
     if not result.complete:
         return 130
     return 1 if any(row.verdict == "failed" for row in result.rows) else 0
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return value
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

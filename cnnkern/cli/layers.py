@@ -85,8 +85,9 @@ def _named(options: argparse.Namespace, default: Sequence[str]) -> Iterator[Laye
         suites = default
     for name in suite_names() if "all" in suites else dict.fromkeys(suites):
         yield from read_suite(name)
-    for number, text in enumerate(options.problem or [], 1):
-        yield Layer("problems", f"problem{number}", parse(text))
+    for text in options.problem or []:
+        problem = parse(text)
+        yield Layer("problems", str(problem), problem)
     if options.model:
         model, input = load_model(options.model, _size(options.input))
         name = options.model.rpartition("/")[2].rpartition(":")[2]

@@ -7,7 +7,6 @@ Results are held against float64 before they are timed; a wrong one is discarded
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cnnkern.benchmark.tune import Choice, plans_text, tune
 from cnnkern.cli import layers
 from cnnkern.cli.checks import check_file, choose_device
 from cnnkern.cli.layers import comma_list
-from cnnkern.cli.parser import UsageError
+from cnnkern.cli.parser import UsageError, seconds
 
 HELP = "measure the algorithms on problems and write the fastest as a plan file"
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--seconds",
-        type=_seconds,
+        type=seconds,
         default=0.5,
         help="of timing for each problem and direction (%(default)s)",
     )
@@ -79,13 +78,3 @@ def _warn(choice: Choice) -> None:
             f"{note}",
             file=sys.stderr,
         )
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return value
