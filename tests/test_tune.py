@@ -175,7 +175,7 @@ def test_a_written_file_changes_the_plan(
     assert f"cnnkern {cnnkern.__version__}, torch {torch.__version__}; " in text
     assert f"\ndevice {ISA}\n" in text
     assert (
-        "# problems problem1, forward: im2col in place of direct; direct 10.0 us (10.0-12.0), "
+        f"# problems {TEXT}, forward: im2col in place of direct; direct 10.0 us (10.0-12.0), "
         "im2col 8.00 us (8.00-9.00)\n"
     ) in text
     assert _C.plan(parse(TEXT), "forward").algorithm == "direct"

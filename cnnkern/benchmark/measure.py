@@ -78,7 +78,7 @@ class Bench:
         head = Row(layer.suite, layer.name, str(problem), "", problem.dtype, problem.format,
                    self.algorithm, "refused")  # fmt: skip
         try:
-            _refuse_what_does_not_fit(problem, self.clock.device)
+            refuse_what_does_not_fit(problem, self.clock.device)
             operands = draw(problem, self.clock.device, self.seed)
         except (RuntimeError, NotImplementedError, MemoryError) as error:
             yield from (replace(head, direction=d, note=_one_line(error)) for d in wanted)
@@ -143,7 +143,7 @@ def _one_line(error: BaseException) -> str:
     return text.splitlines()[0][:300]
 
 
-def _refuse_what_does_not_fit(problem: Problem, device: str) -> None:
+def refuse_what_does_not_fit(problem: Problem, device: str) -> None:
     """On a CPU too little memory ends the process, so it is asked beforehand."""
     if device != "cpu":
         return

@@ -22,7 +22,7 @@ from .case import Case, draw, first_result, our_call, peer_call
 from .checked import Truths
 from .clock import CpuClock, CudaClock
 from .machine import device_name
-from .measure import _refuse_what_does_not_fit
+from .measure import refuse_what_does_not_fit
 from .results import Spread
 from .suites import Layer
 from .units import time, time_span
@@ -137,7 +137,7 @@ def _measure(
 ) -> None:
     problem, direction = choice.layer.problem, choice.direction
     try:
-        _refuse_what_does_not_fit(problem, clock.device)
+        refuse_what_does_not_fit(problem, clock.device)
         case = Case(problem, direction, draw(problem, clock.device, seed))
         truths, flops = Truths(), _C.plan(problem, direction, device=clock.device).flops
         theirs = _torch_result(case)
