@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -118,3 +120,10 @@ def test_transforming_algorithms_are_not_asked_for_exact_results():
     assert check(almost, CONV, exact=False).counts["passed"] == 1
     with pytest.raises(CheckFailed, match=r"elements differ"):
         check(almost, CONV)
+
+
+def test_random_problems_without_hypothesis_say_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cnnkern.testing.problems", None)
+    with pytest.raises(ImportError, match=r"pip install 'cnnkern\[verify\]', or pass random=0"):
+        check(F.conv1d)
+    assert default_cases("conv1d", ["float32"], ["contiguous"], 0, 0)
