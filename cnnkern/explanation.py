@@ -90,7 +90,8 @@ def explain(
             GPUs are known by their names and need not be here: ``"H200"``, ``"H100"``, ``"A100"``,
             ``"L4"``, ``"RTX 4090"``. By default that of the input, else the processor. On a GPU the
             fastest by prediction serves, which may be another one for another batch; a named
-            algorithm that is batch-invariant keeps a sample's bits in all of them.
+            algorithm that is batch-invariant keeps a sample's bits in all of them. A plan file in
+            force (:func:`cnnkern.load_plans`) stands before both rules.
 
     Returns:
         The plan of every direction; ``print`` it.

@@ -2,7 +2,7 @@
 """Plan files: which algorithm serves a problem, as someone measured it and wrote it down.
 
 A plan file is text. ``device`` opens the section of a device (an instruction set or a GPU, by the
-name that ``cnnkern.explain`` prints), and each of its lines is a problem with an algorithm for some
+name that ``cnnkern.explain`` ends with), and each of its lines is a problem with an algorithm for some
 of its directions::
 
     device avx2

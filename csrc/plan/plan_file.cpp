@@ -126,6 +126,13 @@ void PlanFile::read_line(const std::string& text, int64_t number) {
   if (words[0].text == "device") {
     if (words.size() < 2) line.fail(line.size(), "expected the name of a device");
     device_ = text.substr(words[1].column);
+    // No machine's own name: such a section would never be used.
+    if (plain_name(device_) == "cpu" || plain_name(device_) == "cuda") {
+      line.fail(words[1].column,
+                "expected an instruction set (baseline, avx2, avx512, avx512_bf16) or a GPU's name "
+                "such as H200, got '" +
+                    device_ + "'");
+    }
     devices_[device_];
     return;
   }

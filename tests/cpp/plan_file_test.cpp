@@ -97,6 +97,7 @@ void check_what_is_refused() {
   expect_refused(kPlanned, "f:1: expected a line 'device NAME' before the first plan\n  " +
                                kPlanned + "\n  ^");
   expect_refused("\ndevice  # H200", "f:2: expected the name of a device\n  device\n        ^");
+  expect_refused("device CPU", "f:1: expected an instruction set (baseline, avx2, avx512, ");
   expect_refused(head + "conv2d 1x1x3x3 1x1x1x1 strid=2 -> forward direct",
                  "f:2: conv2d: unknown argument 'strid'; did you mean 'stride'?");
   expect_refused(head + "conv2d 1x1x3x3 1x1x1x1 strid=2 -> forward direct",
