@@ -52,7 +52,7 @@ def machine(device: str) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "huge_pages": _word_in_brackets("/sys/kernel/mm/transparent_hugepage/enabled"),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cnnkern": info["version"],
