@@ -16,8 +16,9 @@ Example:
 from __future__ import annotations
 
 from .cases import Case, cases
-from .check import CheckFailed, Results, check
+from .check import check
 from .check_problem import Report, check_problem
+from .check_results import CheckFailed, Results
 from .errors import (
     ErrorBound,
     ErrorReport,

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .check import CheckFailed, Results, check_each, default_cases
+from .check import check_each, default_cases
+from .check_results import CheckFailed, Results
 from .variants import DTYPES, FORMATS
 
 __all__ = ["Case", "Session", "cases", "session"]
