@@ -2,8 +2,8 @@
 """Plan files: which algorithm serves a problem, as someone measured it and wrote it down.
 
 A plan file is text. ``device`` opens the section of a device (an instruction set or a GPU, by the
-name that ``cnnkern.explain`` ends with), and each of its lines is a problem with an algorithm for some
-of its directions::
+name that ``cnnkern.explain`` ends with), and each of its lines is a problem with an algorithm for
+some of its directions::
 
     device avx2
     conv2d 8x64x56x56 64x64x3x3 padding=1 -> forward im2col, weight_grad direct  # a comment

@@ -192,6 +192,7 @@ def _measure(
                 progress.update(task, description=f"{suite} {layer.name}")
                 result.rows += bench.rows(layer)
                 progress.advance(task)
+            console.print(f"\n{suite}", style="bold underline")
             console.print(tables.rows_table(result.rows[first:]))
 
 
