@@ -34,6 +34,7 @@ PROBLEMS = [
     "max_pool1d 2x3x17 kernel=3 stride=2",
     "max_pool2d 2x3x9x9 kernel=3 stride=2 padding=1 ceil",
     "max_pool2d 2x3x9x9 kernel=2 padding=0:1",
+    "max_pool2d 2x3x9x9 kernel=3 stride=1 padding=2 dilation=2",
     "max_pool3d 1x1x6x6x6 kernel=2 stride=4,2,2 padding=1,0,0 dilation=2,1,3 ceil",
     "avg_pool1d 2x3x17 kernel=3 stride=2",
     "avg_pool2d 2x3x9x9 kernel=3 stride=2 padding=1 count_include_pad=false",
@@ -141,8 +142,12 @@ def test_mostly_zeros_are_not_trusted(monkeypatch) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "conv2d 2x3x9x9 4x3x1x1 stride=3",
+        "conv2d 2x3x9x9 4x3x1x1 stride=3",  # gaps in its input gradient
+        "conv2d 2x3x4x4 4x3x1x1 padding=3",  # windows in the padding alone
+        "conv_transpose2d 2x3x5x5 3x4x1x1 stride=3",
         "max_pool2d 2x3x12x12 kernel=4",
+        "max_pool2d 4x8x16x16 kernel=5 stride=1 padding=2",  # one maximum for many windows
+        "max_pool3d 2x4x8x8x8 kernel=3 stride=2 padding=1",
         "conv2d 2x3x9x9 4x3x3x3 relu",
     ],
 )

@@ -48,8 +48,10 @@ class Operands:
         """Torch's form of a max pool's argmax, which its gradient reads."""
         call = self.call
         max_pool = call.op.startswith("max") and call.rank > 1 and call.symmetric
-        # torch's gradient writes beside its tensors where a window holds no element.
-        if max_pool and not has_empty_windows(call):
+        half = all(2 * p <= k for p, k in zip(_half(call), call.kernel_size, strict=True))
+        # torch refuses wider paddings, and its gradient writes beside its tensors where a window
+        # holds no element.
+        if max_pool and half and not has_empty_windows(call):
             self.indices = _with_indices(call, self.input)[1]
 
 

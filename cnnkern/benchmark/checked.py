@@ -174,28 +174,52 @@ def _by_torch(case: Case, o: Operands) -> Tensor:
     return first_result(peer_call(Case(case.problem, case.direction, o))())
 
 
+def _share_of_maxima(case: Case) -> float:
+    """The share of a max pool's random input that is the largest of a window, about.
+
+    Windows of k elements at a distance of s < k have the same maximum where that of both together
+    lies in their overlap: of k + s elements in k - s.
+    """
+    call = case.call
+    share = 1.0
+    for axis, (size, count) in enumerate(
+        zip(call.input_size[2:], call.output_size[2:], strict=True)
+    ):
+        k, s = call.kernel_size[axis], call.stride[axis]
+        distinct = 2 * s / (k + s) if s < k else 1.0
+        share *= min(1.0, distinct * count / max(1, size))
+    return share
+
+
 def _reachable(case: Case) -> float:
     """The share of a result's values that can differ from zero.
 
-    Windows that lie apart leave gaps in an input gradient, a max pool's window passes its gradient
-    to one element, and half the values are cut off by a ReLU.
+    Windows that lie apart leave gaps in an input gradient, those in the padding alone give zeros, a
+    max pool passes a window's gradient to one element, and half the values are cut by a ReLU.
     """
     call = case.call
-    if case.direction == "weight_grad":
-        return 1.0
-    gaps = case.direction == "input_grad" and not call.is_transposed
-    if not (gaps or (call.is_transposed and case.direction == "forward" and not call.bias)):
-        return 0.5 if call.relu else 1.0
-    sizes = (call.input_size if gaps else call.output_size)[2:]
-    windows = (call.output_size if gaps else call.input_size)[2:]
+    forward = case.direction.startswith("forward")
+    cut = 0.5 if forward and call.relu else 1.0
+    if case.direction == "weight_grad" or (forward and call.bias):
+        return cut
+    inputs, windows = call.input_size[2:], call.output_size[2:]
     if call.op.startswith("max"):
-        return min(1.0, math.prod(windows) / max(1, math.prod(sizes)))
-    share = 1.0
-    for axis, size in enumerate(sizes):
-        reached = {
-            p * call.stride[axis] - call.padding[axis][0] + r * call.dilation[axis]
-            for p in range(windows[axis])
-            for r in range(call.kernel_size[axis])
-        }
-        share *= len(reached & set(range(size))) / max(1, size)
-    return share * (0.5 if call.relu else 1.0)
+        return 1.0 if forward else _share_of_maxima(case)
+    if call.is_transposed:
+        inputs, windows = windows, inputs
+    share = cut
+    for axis, (size, count) in enumerate(zip(inputs, windows, strict=True)):
+        taps = [
+            [
+                p * call.stride[axis] - call.padding[axis][0] + r * call.dilation[axis]
+                for r in range(call.kernel_size[axis])
+            ]
+            for p in range(count)
+        ]
+        if forward == call.is_transposed:  # the result lies where the windows read
+            reached = len({tap for window in taps for tap in window} & set(range(size)))
+            share *= reached / max(1, size)
+        else:
+            inside = sum(any(0 <= tap < size for tap in window) for window in taps)
+            share *= inside / max(1, count)
+    return share

@@ -10,7 +10,7 @@ from .results import Result
 
 __all__ = ["busy_line", "date_of", "device_of", "limits_line", "machine_lines", "settings_line"]
 
-_BUSY = 0.5  # processes that run, by core
+_BUSY = 0.25  # threads that run, by core
 _VERSIONS = ("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
 
 
@@ -51,13 +51,14 @@ def busy_line(result: Result) -> str:
     """That other programs ran when the run began; empty where they did not.
 
     Example:
-        >>> busy_line(Result({"before": {"load": 5.4}, "cores": 2}, {}, {}))
-        'This machine was busy (load 5.4 on 2 cores): times are noise'
+        >>> busy_line(Result({"before": {"running": 1.7}, "cores": 2}, {}, {}))
+        'Other programs ran on 1.7 of the 2 cores: times are noise'
     """
-    load, cores = result.machine.get("before", {}).get("load", 0), result.machine.get("cores", 0)
-    if not cores or load <= _BUSY * cores:
+    running = result.machine.get("before", {}).get("running", 0)
+    cores = result.machine.get("cores", 0)
+    if running <= _BUSY * cores:
         return ""
-    return f"This machine was busy (load {load} on {cores} cores): times are noise"
+    return f"Other programs ran on {running:.2g} of the {cores} cores: times are noise"
 
 
 def settings_line(result: Result) -> str:

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 
 from .. import _C
 
-__all__ = ["device_name", "device_slug", "machine", "state"]
+__all__ = ["device_name", "machine", "state"]
 
 _FLAGS = re.compile(r"\b(sse4_2|avx\w*|fma|f16c|amx\w*)\b")
 _VARIABLES = re.compile(r"(CNNKERN|OMP|MKL|DNNL|ONEDNN|KMP|THP|TORCH|CUDA|NVIDIA)_|LD_PRELOAD")
@@ -26,18 +27,6 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return _cpu_fact("model name") or platform.processor() or platform.machine()
-
-
-def device_slug(device: str) -> str:
-    """The device as a folder's name, with the instruction set that runs on a CPU.
-
-    >>> device_slug("cpu") == device_slug("cpu").lower()
-    True
-    """
-    name = device_name(device)
-    if not device.startswith("cuda"):
-        name += f" {_C.info()['isa']}"
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -76,8 +65,8 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def state(device: str) -> dict[str, Any]:
-    """What changes: load and temperature, to be taken before and after a run."""
-    found: dict[str, Any] = {"load": round(os.getloadavg()[0], 2)}
+    """What changes: load, other programs, temperature; to be taken before and after a run."""
+    found: dict[str, Any] = {"load": round(os.getloadavg()[0], 2), "running": _others_running()}
     if device.startswith("cuda"):
         asked = ("temperature.gpu", "clocks.sm", "clocks.mem", "power.draw")
         return found | {name: _nvidia(name) for name in asked}
@@ -88,6 +77,16 @@ def state(device: str) -> dict[str, Any]:
     if clocks:
         found["mhz"] = round(max(clocks))
     return found
+
+
+def _others_running() -> float:
+    """Threads of other programs that run at this moment, on average over a tenth of a second."""
+    counts = []
+    for _ in range(10):
+        found = re.search(r" (\d+)/\d+ ", _read("/proc/loadavg"))
+        counts.append(max(0, int(found[1]) - 1) if found else 0)
+        time.sleep(0.01)
+    return sum(counts) / len(counts)
 
 
 def _read(path: str | Path) -> str:

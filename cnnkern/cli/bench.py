@@ -35,7 +35,6 @@ HELP = "time problems, suites or a model beside torch"
 ALGORITHMS = ("auto", "all", "direct", "depthwise", "im2col")
 QUICK_LAYERS, QUICK_BATCH, QUICK_SECONDS = 4, 8, 0.08
 WIDTH = 140
-BUSY = 0.5  # processes that run, by core
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +161,7 @@ def _measure(
     from rich import progress as bars
 
     from cnnkern.benchmark import tables
+    from cnnkern.benchmark.heading import busy_line
 
     console = _console()
     columns = (
@@ -172,9 +172,8 @@ def _measure(
     )
     for line in tables.machine_lines(result):
         console.print(line)
-    load, cores = result.machine["before"]["load"], result.machine["cores"]
-    if load > BUSY * cores:
-        console.print(f"This machine is busy (load {load} on {cores} cores): times will be noise")
+    if busy := busy_line(result):
+        console.print(busy)
     with (
         _interruptible(result),
         bars.Progress(*columns, console=_console(stderr=True), transient=True) as progress,
