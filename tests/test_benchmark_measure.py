@@ -144,6 +144,7 @@ def test_mostly_zeros_are_not_trusted(monkeypatch) -> None:
     [
         "conv2d 2x3x9x9 4x3x1x1 stride=3",  # gaps in its input gradient
         "conv2d 2x3x4x4 4x3x1x1 padding=3",  # windows in the padding alone
+        "conv2d 2x3x1x1 4x3x3x3 padding=1",  # weights that meet only padding
         "conv_transpose2d 2x3x5x5 3x4x1x1 stride=3",
         "max_pool2d 2x3x12x12 kernel=4",
         "max_pool2d 4x8x16x16 kernel=5 stride=1 padding=2",  # one maximum for many windows

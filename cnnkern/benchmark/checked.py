@@ -194,13 +194,14 @@ def _share_of_maxima(case: Case) -> float:
 def _reachable(case: Case) -> float:
     """The share of a result's values that can differ from zero.
 
-    Windows that lie apart leave gaps in an input gradient, those in the padding alone give zeros, a
-    max pool passes a window's gradient to one element, and half the values are cut by a ReLU.
+    Windows that lie apart leave gaps in an input gradient, those in the padding alone give zeros, as
+    do weights that only meet padding; a max pool passes a window's gradient to one element, and half
+    the values are cut by a ReLU.
     """
     call = case.call
     forward = case.direction.startswith("forward")
     cut = 0.5 if forward and call.relu else 1.0
-    if case.direction == "weight_grad" or (forward and call.bias):
+    if forward and call.bias:
         return cut
     inputs, windows = call.input_size[2:], call.output_size[2:]
     if call.op.startswith("max"):
@@ -216,7 +217,10 @@ def _reachable(case: Case) -> float:
             ]
             for p in range(count)
         ]
-        if forward == call.is_transposed:  # the result lies where the windows read
+        if case.direction == "weight_grad":
+            used = sum(any(0 <= tap < size for tap in r) for r in zip(*taps, strict=True))
+            share *= used / max(1, call.kernel_size[axis])
+        elif forward == call.is_transposed:  # the result lies where the windows read
             reached = len({tap for window in taps for tap in window} & set(range(size)))
             share *= reached / max(1, size)
         else:
