@@ -86,7 +86,12 @@ def test_speed_says_device_versions_date_and_what_did_not_pass(tmp_path: Path) -
 
 
 def test_overview_names_limits_verdicts_and_where_we_lose(tmp_path: Path) -> None:
-    slower = {**MACHINE, "date": "2026-11-23T08:00:00+00:00", "cores": 2, "before": {"running": 1.5}}
+    slower = {
+        **MACHINE,
+        "date": "2026-11-23T08:00:00+00:00",
+        "cores": 2,
+        "before": {"running": 1.5},
+    }
     limits = {"flops": {"float32": 1.9e11}, "copy": [[1 << 28, 1.1e10]]}
     extra = result(row("conv1", suite="z"), machine=slower, limits=limits)
     repository(tmp_path, net=result(), z=extra)
