@@ -194,9 +194,9 @@ def _share_of_maxima(case: Case) -> float:
 def _reachable(case: Case) -> float:
     """The share of a result's values that can differ from zero.
 
-    Windows that lie apart leave gaps in an input gradient, those in the padding alone give zeros, as
-    do weights that only meet padding; a max pool passes a window's gradient to one element, and half
-    the values are cut by a ReLU.
+    Windows that lie apart leave gaps in an input gradient, those in the padding alone give zeros,
+    as do weights that only meet padding; a max pool passes a window's gradient to one element, and
+    half the values are cut by a ReLU.
     """
     call = case.call
     forward = case.direction.startswith("forward")
