@@ -117,6 +117,13 @@ def test_wrong_results_fail_wherever_they_are(text: str, share: float, monkeypat
         assert (check.verdict, direction in check.note) == ("failed", True)
 
 
+@pytest.mark.parametrize("peers", [(), ("torch.benchmark",)])
+def test_torchs_own_error_counts_whoever_is_timed(peers: tuple[str, ...]) -> None:
+    rows = bench(directions=["forward"], peers=peers).rows(Layer("s", "n", parse(PROBLEMS[0])))
+    assert rows[0].error_in_torchs is not None
+    assert list(rows[0].times_us) == ["cnnkern", *peers]
+
+
 def test_wrong_result_is_a_row_and_not_timed(monkeypatch) -> None:
     monkeypatch.setattr(measuring, "our_call", lambda case, name: lambda: case.operands.grad * 0)
     (row,) = bench(directions=["forward"]).rows(Layer("s", "n", parse(PROBLEMS[0])))
