@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,3 +51,17 @@ def test_max_pool(problem, strided, seed):
 @given(pool_problems("avg"), st.booleans(), st.integers(0, 99))
 def test_avg_pool(problem, strided, seed):
     check_problem(problem, strided=strided, seed=seed)
+
+
+# Found by `cnnkern verify --random 3000`: 6 of 24,000 cases, by every algorithm alike; sums of 144
+# and of 33 terms.
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "conv2d 3x9x2x2 144x1x2x1 padding=3:2,3 bias",
+        "conv2d 3x1x4x13 1x1x4x5 padding=4:2,2:0 dilation=3,1 bias dtype=float64",
+    ],
+)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="beyond the error rule by up to 26 %")
+def test_bias_gradients_known_to_miss_the_rule(problem):
+    check_problem(problem)
