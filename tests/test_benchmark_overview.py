@@ -169,3 +169,12 @@ def test_older_interrupted_and_doubled_results_are_one_line(
 def test_markers_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="one is missing"):
         between_markers("<!-- /speed --> <!-- speed -->", "new")
+
+
+def test_batches_other_than_the_suites_own_are_told(tmp_path: Path) -> None:
+    changed = result()
+    changed.settings["batch"] = 8
+    devices = read_devices(repository(tmp_path, net=changed) / "benchmarks" / "results")
+    told = "In batches of 8 in place of their own: "
+    assert told in speed(devices)
+    assert told in overview(devices)

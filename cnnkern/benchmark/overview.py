@@ -128,6 +128,7 @@ def speed(devices: Sequence[Device], peer: str = "torch") -> str:
             counts = ", ".join(f"{n} {v}" for v, n in bad.items())
             told = f"{sum(bad.values()):,} of {len(device.rows):,} rows did not pass: {counts}."
             parts.append(told)
+        parts += _batches(device)
     return "\n\n".join(parts)
 
 
@@ -157,6 +158,7 @@ def _device(device: Device, peer: str) -> Iterable[str]:
         yield f"Measured while other programs ran, so with noise: {', '.join(busy)}."
     counts = ", ".join(f"{n:,} {v}" for v, n in count_verdicts(device.rows).items())
     yield f"{len(device.rows):,} rows: {counts}."
+    yield from _batches(device)
     groups = summarise(device.rows, peer)
     for suite in dict.fromkeys(group.suite for group in groups):
         yield f"### {suite}"
@@ -165,6 +167,13 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     if worst:
         yield f"### Where we lose to {peer} most"
         yield worst
+
+
+def _batches(device: Device) -> Iterable[str]:
+    """Where a run changed the suites' own batches."""
+    for result in device.results:
+        if batch := result.settings.get("batch"):
+            yield f"In batches of {batch} in place of their own: {', '.join(_suites(result))}."
 
 
 def _suites(result: Result) -> list[str]:
