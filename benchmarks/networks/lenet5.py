@@ -7,6 +7,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from cnnkern.demo import train
+
 
 def lenet5() -> nn.Module:
     """1x32x32 to 10; c3 sees all maps and a pool has no weights, so 61,706 parameters."""
@@ -29,20 +31,7 @@ def lenet5() -> nn.Module:
 
 
 def keras() -> nn.Module:
-    """1x28x28 to 10, 44,426 parameters."""
-    return nn.Sequential(
-        OrderedDict(
-            keras1=nn.Conv2d(1, 6, 5),
-            relu1=nn.ReLU(),
-            keras2=nn.MaxPool2d(2),
-            keras3=nn.Conv2d(6, 16, 5),
-            relu3=nn.ReLU(),
-            keras4=nn.MaxPool2d(2),
-            flatten=nn.Flatten(),
-            dense5=nn.Linear(256, 120),
-            relu5=nn.ReLU(),
-            dense6=nn.Linear(120, 84),
-            relu6=nn.ReLU(),
-            output=nn.Linear(84, 10),
-        )
-    )
+    """1x28x28 to 10, 44,426 parameters: the demo's, its layers numbered as in the paper."""
+    names = {"conv1": "keras1", "pool1": "keras2", "conv2": "keras3", "pool2": "keras4"}
+    layers = train.lenet5(nn).named_children()
+    return nn.Sequential(OrderedDict((names.get(name, name), layer) for name, layer in layers))

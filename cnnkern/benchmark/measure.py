@@ -80,7 +80,7 @@ class Bench:
         try:
             refuse_what_does_not_fit(problem, self.clock.device)
             operands = draw(problem, self.clock.device, self.seed)
-        except (RuntimeError, NotImplementedError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
             yield from (replace(head, direction=d, note=_one_line(error)) for d in wanted)
             return
         for direction in wanted:
@@ -112,7 +112,7 @@ class Bench:
             pool = not isinstance(case.problem, ConvProblem)
             row.floor_us, row.bound = floor(self.limits, row.dtype, row.flops, row.bytes, pool=pool)
             self._check_and_time(case, algorithm, row)
-        except (RuntimeError, NotImplementedError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
             row.verdict, row.note = "refused", _one_line(error)
         return row
 
@@ -126,7 +126,7 @@ class Bench:
             try:
                 call = peer_call(case, peer)
                 result = first_result(call())
-            except (RuntimeError, NotImplementedError) as error:
+            except RuntimeError as error:
                 missing += [f"no {peer}: {_one_line(error)}"] * (peer in self.peers)
                 continue
             theirs = result if peer == "torch" else theirs

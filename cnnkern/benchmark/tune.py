@@ -153,7 +153,7 @@ def _measure(
                 calls[name] = call
         if not choice.skipped and calls:
             choice.times_us = clock.time(calls, seconds)
-    except (RuntimeError, NotImplementedError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         choice.skipped = lines[0][:200]
 
@@ -161,7 +161,7 @@ def _measure(
 def _torch_result(case: Case) -> torch.Tensor | None:
     try:
         return first_result(peer_call(case)())
-    except (RuntimeError, NotImplementedError):
+    except RuntimeError:
         return None
 
 

@@ -23,7 +23,7 @@ from cnnkern.benchmark.case import PEERS
 from cnnkern.benchmark.clock import clock_of
 from cnnkern.benchmark.limits import measure_limits
 from cnnkern.benchmark.machine import machine, state
-from cnnkern.benchmark.measure import DIRECTIONS, Bench
+from cnnkern.benchmark.measure import Bench
 from cnnkern.benchmark.results import Result, read_result, write_result
 from cnnkern.benchmark.suites import Layer, with_batch
 from cnnkern.cli import layers
@@ -39,12 +39,6 @@ WIDTH = 140
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     layers.add_arguments(parser)
-    parser.add_argument(
-        "--direction",
-        type=comma_list(*DIRECTIONS),
-        default=DIRECTIONS,
-        help="forward, input_grad, weight_grad, with commas between, or all (default)",
-    )
     parser.add_argument(
         "--algorithm",
         choices=ALGORITHMS,

@@ -19,10 +19,10 @@ import cnnkern
 from cnnkern import _C
 from cnnkern.benchmark.machine import device_name
 from cnnkern.explanation import _aligned, _binary
+from cnnkern.testing.variants import DTYPES
 
 HELP = "what was built and what this machine offers"
 
-DTYPES = ("float32", "float64", "float16", "bfloat16")
 # Between them they are served by every algorithm in every direction that it has.
 PROBES = {
     "conv": ("conv2d 2x8x9x9 8x8x3x3", "conv2d 2x8x9x9 8x1x3x3"),

@@ -7,14 +7,13 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from cnnkern.benchmark.measure import DIRECTIONS
 from cnnkern.benchmark.models import load_model
 from cnnkern.benchmark.suites import Layer, read_suite, suite_names, with_batch, with_form
 from cnnkern.benchmark.trace import distinct, trace
 from cnnkern.cli.parser import UsageError, positive
 from cnnkern.problem import parse
-
-DTYPES = ("float32", "float64", "float16", "bfloat16")
-FORMATS = ("contiguous", "channels_last")
+from cnnkern.testing.variants import DTYPES, FORMATS
 
 
 def comma_list(*valid: str) -> type:
@@ -33,8 +32,8 @@ def comma_list(*valid: str) -> type:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--suite``, ``--problem``, ``--model``, ``--input``, ``--batch``, ``--dtype`` and
-    ``--format``."""
+    """Adds ``--suite``, ``--problem``, ``--model``, ``--input``, ``--batch``, and those of
+    :func:`add_forms`."""
     parser.add_argument(
         "--suite",
         action="append",
@@ -55,16 +54,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", type=positive, metavar="N", help="in place of the suites' own batches"
     )
+    add_forms(parser, "that of each problem")
+
+
+def add_forms(parser: argparse.ArgumentParser, default: str) -> None:
+    """Adds ``--direction``, ``--dtype`` and ``--format``; ``default`` says in words what holds for
+    the last two where they are not given."""
     parser.add_argument(
-        "--dtype",
-        type=comma_list(*DTYPES),
-        help=f"of {', '.join(DTYPES)}, or all (default: that of each problem)",
+        "--direction",
+        type=comma_list(*DIRECTIONS),
+        default=DIRECTIONS,
+        help=f"{', '.join(DIRECTIONS)}, with commas between, or all (default)",
     )
-    parser.add_argument(
-        "--format",
-        type=comma_list(*FORMATS),
-        help="contiguous, channels_last, or all (default: that of each problem)",
-    )
+    for name, valid in (("--dtype", DTYPES), ("--format", FORMATS)):
+        parser.add_argument(
+            name,
+            type=comma_list(*valid),
+            help=f"{', '.join(valid)}, with commas between, or all (default: {default})",
+        )
 
 
 def chosen_layers(options: argparse.Namespace, default: Sequence[str] = ()) -> list[Layer]:

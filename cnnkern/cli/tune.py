@@ -15,21 +15,13 @@ from cnnkern.benchmark.files import write_whole
 from cnnkern.benchmark.tune import Choice, plans_text, tune
 from cnnkern.cli import layers
 from cnnkern.cli.checks import check_file, choose_device
-from cnnkern.cli.layers import comma_list
 from cnnkern.cli.parser import UsageError, seconds
 
 HELP = "measure the algorithms on problems and write the fastest as a plan file"
-DIRECTIONS = ("forward", "input_grad", "weight_grad")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     layers.add_arguments(parser)
-    parser.add_argument(
-        "--direction",
-        type=comma_list(*DIRECTIONS),
-        default=DIRECTIONS,
-        help="forward, input_grad, weight_grad, with commas between, or all (default)",
-    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--seconds",

@@ -21,14 +21,14 @@ import torch
 
 from cnnkern.benchmark.suites import read_suite, suite_names, with_form
 from cnnkern.cli.checks import check_file, check_packages
-from cnnkern.cli.layers import DTYPES, FORMATS, comma_list
+from cnnkern.cli.layers import add_forms, comma_list
 from cnnkern.cli.parser import UsageError, positive, seed
 from cnnkern.problem import parse
 from cnnkern.testing.devices import BACKENDS, missing
-from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS
+from cnnkern.testing.directions import ALGORITHMS
 from cnnkern.testing.edge_cases import edge_cases
 from cnnkern.testing.scale import scaled_down
-from cnnkern.testing.variants import rotated
+from cnnkern.testing.variants import DTYPES, FORMATS, rotated
 from cnnkern.testing.verify import Failure, Outcome, smallest_failure, verify_problem
 
 HELP = "hold every algorithm against torch in float64"
@@ -55,22 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=("auto", *ALGORITHMS),
         help=f"auto, {', '.join(ALGORITHMS)}, with commas between, or all (default)",
     )
-    parser.add_argument(
-        "--direction",
-        type=comma_list(*DIRECTIONS),
-        default=DIRECTIONS,
-        help=f"{', '.join(DIRECTIONS)}, with commas between, or all (default)",
-    )
-    parser.add_argument(
-        "--dtype",
-        type=comma_list(*DTYPES),
-        help=f"of {', '.join(DTYPES)}, or all, each problem in each (default: taking turns)",
-    )
-    parser.add_argument(
-        "--format",
-        type=comma_list(*FORMATS),
-        help="contiguous, channels_last, or all, each problem in each (default: taking turns)",
-    )
+    add_forms(parser, "taking turns")
     parser.add_argument(
         "--device",
         choices=BACKENDS,
