@@ -106,10 +106,12 @@ def _conv(
     dilation: Sequence[int],
     groups: int,
     relu: bool,
-    algorithm: str,
+    *how: str,
 ) -> tuple[Tensor, int]:
+    op = _OPS.conv if len(how) == 1 else _OPS.conv_border  # the algorithm; the border before it
+
     def call(x: Tensor, w: Tensor, b: Tensor | None, groups: int, relu: bool, *_: int) -> Tensor:
-        y: Tensor = _OPS.conv(x, w, b, stride, padding, dilation, groups, relu, algorithm)
+        y: Tensor = op(x, w, b, stride, padding, dilation, groups, relu, *how)
         return y
 
     dims = in_dims[0], in_dims[1], in_dims[2]
@@ -149,6 +151,29 @@ def _conv_input_grad(
     return _linear(call, info.batch_size, dims, grad_output, weight, bias, groups, relu, 1)
 
 
+def _conv_border_input_grad(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    grad_output: Tensor,
+    weight: Tensor,
+    input_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    *how: str,
+) -> tuple[Tensor, int]:
+    def call(
+        g: Tensor, w: Tensor, _b: None, groups: int, _relu: bool, images: int, channels: int
+    ) -> Tensor:
+        size = _scaled(_scaled(input_size, 0, images), 1, channels)
+        y: Tensor = _OPS.conv_border_input_grad(g, w, size, stride, padding, dilation, groups, *how)
+        return y
+
+    dims = in_dims[0], in_dims[1], None
+    return _linear(call, info.batch_size, dims, grad_output, weight, None, groups, False, 1)
+
+
 def _conv_weight_grad(
     info: Any,
     in_dims: tuple[Dim, ...],
@@ -160,13 +185,14 @@ def _conv_weight_grad(
     dilation: Sequence[int],
     groups: int,
     bias_grad: bool,
-    algorithm: str,
+    *how: str,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, Dim]]:
     batch, grad_dim, input_dim = info.batch_size, in_dims[0], in_dims[1]
 
     def call(g: Tensor, x: Tensor, size: Sequence[int], groups: int) -> tuple[Tensor, Tensor]:
-        pair: tuple[Tensor, Tensor] = _OPS.conv_weight_grad(
-            g, x, size, stride, padding, dilation, groups, bias_grad, algorithm
+        op = _OPS.conv_weight_grad if len(how) == 1 else _OPS.conv_border_weight_grad
+        pair: tuple[Tensor, Tensor] = op(
+            g, x, size, stride, padding, dilation, groups, bias_grad, *how
         )
         return pair
 
@@ -329,6 +355,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "conv_input_grad": _conv_input_grad,
     "conv_weight_grad": _conv_weight_grad,
+    "conv_border": _conv,
+    "conv_border_input_grad": _conv_border_input_grad,
+    "conv_border_weight_grad": _conv_weight_grad,
     "conv_block": _conv_block,
     "conv_block_grad": _conv_block_grad,
     "max_pool": _max_pool,

@@ -120,6 +120,22 @@ def test_conv_weight_grad(case: Any, bias_grad: bool) -> None:
         check(OPS.conv_weight_grad, tensors, dims, *rest)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("case", GEOMETRY[::2], ids=str)
+def test_conv_border(case: Any, mode: str) -> None:
+    rank, groups, stride, padding, dilation = case
+    x, w, y = conv_shapes(case)
+    lists, how = (stride, padding, dilation, groups), (mode, "auto")
+    for dims in patterns(2, rank + 2):
+        forward = [batched(x, dims[0]), batched(w, dims[1])]
+        check(OPS.conv_border, [*forward, batched((8,), 1)], (*dims, 1), *lists, True, *how)
+        check(OPS.conv_border, [*forward, None], (*dims, None), *lists, False, *how)
+        pair = [batched(y, dims[0]), batched(w, dims[1])]
+        check(OPS.conv_border_input_grad, pair, dims, x, *lists, *how)
+        pair = [batched(y, dims[0]), batched(x, dims[1])]
+        check(OPS.conv_border_weight_grad, pair, dims, w, *lists, True, *how)
+
+
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("case", GEOMETRY[1::2], ids=str)
 def test_conv_block(case: Any, relu: bool) -> None:

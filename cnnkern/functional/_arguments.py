@@ -20,6 +20,7 @@ Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ALGORITHMS = ("auto", "direct", "depthwise", "im2col")
+BORDERS = ("zeros", "reflect", "replicate", "circular")
 AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 TAPS = {1: ("R",), 2: ("R", "S"), 3: ("T", "R", "S")}
 
@@ -240,6 +241,17 @@ def known_algorithm(op: str, algorithm: str) -> str:
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
     return algorithm
+
+
+def known_border(op: str, padding_mode: object) -> None:
+    """Refuses what names no border.
+
+    Raises:
+        ValueError: nothing is around an input by this name.
+    """
+    if padding_mode not in BORDERS:
+        names = ", ".join(map(repr, BORDERS))
+        raise ValueError(f"{op}: expected padding_mode to be one of {names}, got {padding_mode!r}")
 
 
 def refuse_algorithm(op: str, algorithm: object) -> NoReturn:

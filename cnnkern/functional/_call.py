@@ -25,6 +25,7 @@ from ._arguments import (
     flag,
     index,
     is_relu,
+    known_border,
     named_padding,
     one_per_axis,
     pool_stride,
@@ -35,6 +36,7 @@ from ._arguments import (
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
 _CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
+_CONV_BORDER: Callable[..., Tensor] = torch.ops.cnnkern.conv_border.default
 _CONV_BLOCK: Any = torch.ops.cnnkern.conv_block.default
 _MAX_POOL: Any = torch.ops.cnnkern.max_pool.default
 _MAX_POOL_INDICES: Any = torch.ops.cnnkern.max_pool_indices.default
@@ -53,11 +55,13 @@ def conv(
     groups: int,
     activation: str | None,
     algorithm: str,
+    padding_mode: str,
 ) -> Tensor:
     """Convolves; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
-    if not is_compiling():
+    zeros = padding_mode == "zeros"
+    if zeros and not is_compiling():
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
         )
@@ -73,13 +77,17 @@ def conv(
         if isinstance(padding, str)
         else before_and_after(op, rank, "padding", padding)
     )
+    lists = strides, pads, dilations, groups, relu
     dims = input.dim()
-    if dims == rank + 2:
-        return _CONV(input, weight, bias, strides, pads, dilations, groups, relu, algorithm)
-    if dims != rank + 1:
+    if dims not in (rank + 1, rank + 2):
         wrong_rank(op, rank, input)
-    y = _CONV(input.unsqueeze(0), weight, bias, strides, pads, dilations, groups, relu, algorithm)
-    return y.squeeze(0)
+    batch = input if dims == rank + 2 else input.unsqueeze(0)
+    if zeros:
+        y = _CONV(batch, weight, bias, *lists, algorithm)
+    else:
+        known_border(op, padding_mode)
+        y = _CONV_BORDER(batch, weight, bias, *lists, padding_mode, algorithm)
+    return y if dims == rank + 2 else y.squeeze(0)
 
 
 def conv_block(

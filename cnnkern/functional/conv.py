@@ -21,6 +21,7 @@ def conv1d(
     dilation: Ints = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -34,10 +35,13 @@ def conv1d(
         weight: ``(K, C / groups, R)``.
         bias: ``(K,)`` or None.
         stride: the step of the window, an int or one in a sequence.
-        padding: zeros around the input: an int, ``((before, after),)``, "valid" (none) or "same"
-            (``ceil(L / stride)`` outputs, as Keras; the odd zero after).
+        padding: how wide its border is: an int, ``((before, after),)``, "valid" (none) or "same"
+            (``ceil(L / stride)`` outputs, as Keras; the odd one after).
         dilation: the step between taps.
         groups: into how many parts the channels are split, each convolved by itself.
+        padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
+            (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
+            the other side). No padded copy of the batch is made or kept.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -47,7 +51,7 @@ def conv1d(
     Raises:
         TypeError: an argument of a wrong type.
         RuntimeError: shapes, sizes, dtypes or devices that do not fit, or an unknown padding.
-        ValueError: an unknown activation or algorithm.
+        ValueError: an unknown padding_mode, activation or algorithm.
 
     Source:
         V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning,
@@ -71,6 +75,7 @@ def conv1d(
         groups,
         activation,
         algorithm,
+        padding_mode,
     )
 
 
@@ -83,6 +88,7 @@ def conv2d(
     dilation: Ints = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -97,11 +103,14 @@ def conv2d(
         weight: ``(K, C / groups, R, S)``.
         bias: ``(K,)`` or None.
         stride: the step of the window, an int or one per axis.
-        padding: zeros around the input: an int, one per axis, a (before, after) pair per axis
+        padding: how wide its border is: an int, one per axis, a (before, after) pair per axis
             ``((top, bottom), (left, right))``, "valid" (none) or "same" (``ceil(H / stride)``
-            outputs, as Keras; the odd zero below and right).
+            outputs, as Keras; the odd one below and right).
         dilation: the step between taps, an int or one per axis.
         groups: into how many parts the channels are split, each convolved by itself.
+        padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
+            (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
+            the other side). No padded copy of the batch is made or kept.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -111,7 +120,7 @@ def conv2d(
     Raises:
         TypeError: an argument of a wrong type.
         RuntimeError: shapes, sizes, dtypes or devices that do not fit, or an unknown padding.
-        ValueError: an unknown activation or algorithm.
+        ValueError: an unknown padding_mode, activation or algorithm.
 
     Source:
         V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning,
@@ -139,6 +148,7 @@ def conv2d(
         groups,
         activation,
         algorithm,
+        padding_mode,
     )
 
 
@@ -151,6 +161,7 @@ def conv3d(
     dilation: Ints = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -165,10 +176,13 @@ def conv3d(
         weight: ``(K, C / groups, T, R, S)``.
         bias: ``(K,)`` or None.
         stride: the step of the window, an int or one per axis.
-        padding: zeros around the input: an int, one per axis, a (before, after) pair per axis,
-            "valid" (none) or "same" (``ceil(D / stride)`` outputs, as Keras; the odd zero after).
+        padding: how wide its border is: an int, one per axis, a (before, after) pair per axis,
+            "valid" (none) or "same" (``ceil(D / stride)`` outputs, as Keras; the odd one after).
         dilation: the step between taps, an int or one per axis.
         groups: into how many parts the channels are split, each convolved by itself.
+        padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
+            (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
+            the other side). No padded copy of the batch is made or kept.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -178,7 +192,7 @@ def conv3d(
     Raises:
         TypeError: an argument of a wrong type.
         RuntimeError: shapes, sizes, dtypes or devices that do not fit, or an unknown padding.
-        ValueError: an unknown activation or algorithm.
+        ValueError: an unknown padding_mode, activation or algorithm.
 
     Source:
         V. Dumoulin and F. Visin, A guide to convolution arithmetic for deep learning,
@@ -202,4 +216,5 @@ def conv3d(
         groups,
         activation,
         algorithm,
+        padding_mode,
     )

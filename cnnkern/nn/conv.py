@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from .. import functional as F
-from ..functional import _arguments as arguments
 from ..functional._arguments import Ints, Padding
 from ._extras import Extras
 
@@ -39,24 +38,6 @@ class _Conv(Extras):
             self.padding = padding
         elif not _symmetric(padding):
             self.padding = tuple(map(tuple, padding))  # type: ignore[arg-type]
-
-    def _around(self, input: Tensor) -> Tensor:
-        # The input with its border filled as padding_mode says.
-        rank = len(self.kernel_size)
-        if isinstance(self.padding, str):
-            pads = arguments.named_padding(
-                type(self).__name__,
-                self.padding,
-                input.shape[-rank:],
-                self.kernel_size,
-                self.stride,
-                self.dilation,
-            )
-        else:
-            pads = arguments.before_and_after(type(self).__name__, rank, "padding", self.padding)
-        # torch.nn.functional.pad wants the last axis first.
-        reverse = [v for i in reversed(range(rank)) for v in pads[2 * i : 2 * i + 2]]
-        return torch.nn.functional.pad(input, reverse, mode=self.padding_mode)
 
 
 class Conv1d(_Conv, torch.nn.Conv1d):
@@ -129,17 +110,15 @@ class Conv1d(_Conv, torch.nn.Conv1d):
         self.activation, self.algorithm = activation, algorithm
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = self._around(input), 0
         return F.conv1d(
             input,
             weight,
             bias,
             self.stride,
-            padding,
+            self.padding,
             self.dilation,
             self.groups,
+            padding_mode=self.padding_mode,
             activation=self.activation,
             algorithm=self.algorithm,
         )
@@ -218,17 +197,15 @@ class Conv2d(_Conv, torch.nn.Conv2d):
         self.activation, self.algorithm = activation, algorithm
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = self._around(input), 0
         return F.conv2d(
             input,
             weight,
             bias,
             self.stride,
-            padding,
+            self.padding,
             self.dilation,
             self.groups,
+            padding_mode=self.padding_mode,
             activation=self.activation,
             algorithm=self.algorithm,
         )
@@ -305,17 +282,15 @@ class Conv3d(_Conv, torch.nn.Conv3d):
         self.activation, self.algorithm = activation, algorithm
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        padding = self.padding
-        if self.padding_mode != "zeros":
-            input, padding = self._around(input), 0
         return F.conv3d(
             input,
             weight,
             bias,
             self.stride,
-            padding,
+            self.padding,
             self.dilation,
             self.groups,
+            padding_mode=self.padding_mode,
             activation=self.activation,
             algorithm=self.algorithm,
         )

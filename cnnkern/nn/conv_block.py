@@ -103,6 +103,24 @@ class ConvBlock2d(_Conv, torch.nn.Conv2d):
         self.pool_dilation, self.ceil_mode = pool_dilation, ceil_mode
         self.activation, self.algorithm = activation, algorithm
 
+    def _around(self, input: Tensor) -> Tensor:
+        # The input with its border filled as padding_mode says.
+        rank = len(self.kernel_size)
+        if isinstance(self.padding, str):
+            pads = arguments.named_padding(
+                type(self).__name__,
+                self.padding,
+                input.shape[-rank:],
+                self.kernel_size,
+                self.stride,
+                self.dilation,
+            )
+        else:
+            pads = arguments.before_and_after(type(self).__name__, rank, "padding", self.padding)
+        # torch.nn.functional.pad wants the last axis first.
+        reverse = [v for i in reversed(range(rank)) for v in pads[2 * i : 2 * i + 2]]
+        return torch.nn.functional.pad(input, reverse, mode=self.padding_mode)
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding = self.padding
         if self.padding_mode != "zeros":

@@ -52,9 +52,10 @@ struct TaskScratch {
   }
 };
 
-InputGradPhases phases_of(const ConvProblem& g, Direction direction) {
+InputGradPhases phases_of(const ConvProblem& g, Direction direction,
+                          Border border = Border::zeros) {
   if (direction == Direction::input_grad) return input_grad_phases(g);
-  return {{forward_axes(g)}, true};
+  return {{forward_axes(g, border)}, true};
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const int64_t element = compute_size(g.dtype), multiplier = g.k / g.c;
   const int64_t padded = divide_up(g.c, k.lanes) * k.lanes;
-  InputGradPhases split = phases_of(g, direction);
+  InputGradPhases split = phases_of(g, direction, x.border);
   if (!split.complete) {
     // A gather without taps: zeros (or the bias) everywhere, before the phases that have some.
     Axes none{};
@@ -98,6 +99,7 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
     const double work = flops_of(g, axes);
     calls.back().blocks = cut_blocks(
         axes, cut_of(g, work, common.channel_block, common.channel_blocks, common.in_parts));
+    calls.back().blocks.border = x.border;
     task.widen(calls.back().blocks, common.in_parts, k);
     taps += taps_of(axes);
     flops += work;
@@ -202,9 +204,10 @@ struct WeightGradPlan {
 void depthwise_weight_grad(const ConvProblem& g, const View& dy, const View& x, const View& dw,
                            DataType result, void* db, const ParallelFor& parallel) {
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
-  const Axes axes = forward_axes(g);
+  const Axes axes = forward_axes(g, x.border);
   WeightGradPlan plan(g, x.stride[1] == 1, g.n, axes, k);
   DepthwiseWeightGradCall& call = plan.call;
+  call.blocks.border = x.border;
   call.x = x.data;
   call.xs = x.stride;
   call.dy = dy.data;

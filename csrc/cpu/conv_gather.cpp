@@ -74,11 +74,13 @@ std::vector<int64_t> touched_residues(const ConvProblem& g, int axis, int64_t re
 
 }  // namespace
 
-Axes forward_axes(const ConvProblem& g) {
+Axes forward_axes(const ConvProblem& g, Border border) {
   Axes axes;
-  for (int i = 0; i < 3; ++i)
-    axes[i] = without_idle_taps({g.output[i], g.input[i], g.kernel[i], g.stride[i],
-                                 -g.pad_before[i], g.dilation[i], 0, 1, 0, 1});
+  for (int i = 0; i < 3; ++i) {
+    const Axis all{g.output[i],   g.input[i], g.kernel[i], g.stride[i], -g.pad_before[i],
+                   g.dilation[i], 0,          1,           0,           1};
+    axes[i] = border == Border::zeros ? without_idle_taps(all) : all;
+  }
   return axes;
 }
 

@@ -9,6 +9,7 @@
 #include <array>
 #include <vector>
 
+#include "../problem/border.h"
 #include "../problem/conv_problem.h"
 
 namespace cnnkern::cpu {
@@ -24,7 +25,8 @@ using Axes = std::array<Axis, 3>;  // depth, height, width
 constexpr int64_t taps_of(const Axes& axes) { return axes[0].taps * axes[1].taps * axes[2].taps; }
 constexpr int64_t positions_of(const Axes& axes) { return axes[0].out * axes[1].out * axes[2].out; }
 
-Axes forward_axes(const ConvProblem&);
+// Zeros around the source let taps be left out that see nothing else.
+Axes forward_axes(const ConvProblem&, Border = Border::zeros);
 
 struct InputGradPhases {
   std::vector<Axes> phases;  // those that have taps

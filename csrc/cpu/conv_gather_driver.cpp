@@ -80,6 +80,7 @@ GatherCall call_of(const ConvProblem& g, const Shape& s, Algorithm algorithm, Ax
   merge_axes(axes, call.xs, call.ys);
   const Cut cut = cut_of(g, algorithm, s, phases);
   call.blocks = cut_blocks(axes, cut);
+  call.blocks.border = x.border;
   call.groups = s.groups;
   call.cin = s.cin;
   call.cout = s.cout;
@@ -101,7 +102,7 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   if (gradient)
     split = input_grad_phases(g);
   else
-    split.phases.push_back(forward_axes(g));
+    split.phases.push_back(forward_axes(g, x.border));
   if (!split.complete) {
     // A gather without taps: zeros (or the bias) everywhere, before the phases that have some.
     Axes none{};

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "../problem/border.h"
 #include "conv_gather.h"
 
 namespace cnnkern::cpu {
@@ -22,13 +23,14 @@ struct BlockAxis : Axis {
 };
 
 // The source region of a block of images and outputs, in compute type, channels innermost, padding
-// written in.
+// (whatever the border) written in.
 struct Blocks {
   std::array<BlockAxis, 3> axis;
   int64_t images, image_block, image_blocks, image_pitch;
   int64_t channels;    // of a strip
   int64_t strip_size;  // elements
   int64_t pixels;      // outputs in a block, at most
+  Border border;       // of the source
   int64_t count() const { return image_blocks * axis[0].blocks * axis[1].blocks * axis[2].blocks; }
 };
 

@@ -156,20 +156,42 @@ CNNKERN_INLINE Walk walk_of(const BlockAxis& axis, int64_t at, int64_t size) {
   return {start, axis.taps, axis.step, axis.tap_pitch, size, axis.stride, axis.out_pitch};
 }
 
+// Where a position that may lie outside is read; below 0: nowhere, it is zero.
+CNNKERN_INLINE int64_t source_position(Border border, int64_t at, int64_t size) {
+  if (at >= 0 && at < size) return at;
+  switch (border) {
+    case Border::reflect:
+      return at < 0 ? -at : 2 * (size - 1) - at;
+    case Border::replicate:
+      return at < 0 ? 0 : size - 1;
+    case Border::circular:
+      return at < 0 ? at + size : at - size;
+    default:
+      return -1;
+  }
+}
+
 template <class T, class A = Compute<T>>
-inline void pack_row(const T* x, int64_t in, int64_t w_stride, int64_t channel_stride,
-                     int64_t channels, const Walk& w, A* out) {
+inline void pack_row(const T* x, Border border, int64_t in, int64_t w_stride,
+                     int64_t channel_stride, int64_t channels, const Walk& w, A* out) {
+  const auto outside = [&](int64_t at, A* to) {
+    const int64_t from = source_position(border, at, in);
+    if (from < 0)
+      clear(to, channels);
+    else
+      copy_pixels<T>(x + from * w_stride, w_stride, channel_stride, 1, channels, channels, to);
+  };
   for (int64_t u = 0; u < w.outer_count; ++u, out += w.outer_pitch) {
     const int64_t start = w.start + u * w.outer;
     const int64_t before = start < 0 ? (-start + w.inner - 1) / w.inner : 0;
     const int64_t begin = smaller(before, w.count);
     const int64_t reach = in > start ? (in - start + w.inner - 1) / w.inner : 0;
     const int64_t end = larger(begin, smaller(reach, w.count));
-    for (int64_t v = 0; v < begin; ++v) clear(out + v * w.pitch, channels);
+    for (int64_t v = 0; v < begin; ++v) outside(start + v * w.inner, out + v * w.pitch);
     if (begin < end)
       copy_pixels<T>(x + (start + begin * w.inner) * w_stride, w.inner * w_stride, channel_stride,
                      end - begin, channels, w.pitch, out + begin * w.pitch);
-    for (int64_t v = end; v < w.count; ++v) clear(out + v * w.pitch, channels);
+    for (int64_t v = end; v < w.count; ++v) outside(start + v * w.inner, out + v * w.pitch);
   }
 }
 template <class A>
@@ -191,17 +213,19 @@ inline void pack_strip(const Blocks& b, const Block& block, const T* x, const St
     A* const out_image = out + n * b.image_pitch;
     for (int64_t i = 0; i < depth.outer_count * depth.count; ++i) {
       const int64_t du = i / depth.count, dv = i % depth.count;
-      const int64_t d = depth.start + du * depth.outer + dv * depth.inner;
+      const int64_t d = source_position(b.border, depth.start + du * depth.outer + dv * depth.inner,
+                                        b.axis[0].in);
       A* const plane = out_image + du * depth.outer_pitch + dv * depth.pitch;
       for (int64_t hu = 0; hu < height.outer_count; ++hu)
         for (int64_t hv = 0; hv < height.count; ++hv) {
-          const int64_t h = height.start + hu * height.outer + hv * height.inner;
+          const int64_t h = source_position(
+              b.border, height.start + hu * height.outer + hv * height.inner, b.axis[1].in);
           A* const row = plane + hu * height.outer_pitch + hv * height.pitch;
-          if (d < 0 || d >= b.axis[0].in || h < 0 || h >= b.axis[1].in)
+          if (d < 0 || h < 0)
             clear_row(width, channels, row);
           else
-            pack_row<T>(image + d * xs[2] + h * xs[3], b.axis[2].in, xs[4], xs[1], channels, width,
-                        row);
+            pack_row<T>(image + d * xs[2] + h * xs[3], b.border, b.axis[2].in, xs[4], xs[1],
+                        channels, width, row);
         }
     }
   }

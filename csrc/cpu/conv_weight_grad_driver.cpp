@@ -30,7 +30,7 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
                        const View& dw, DataType result, void* db, const ParallelFor& parallel) {
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const int64_t element = compute_size(g.dtype);
-  Axes axes = forward_axes(g);
+  Axes axes = forward_axes(g, x.border);
   const int64_t taps = taps_of(axes);
   WeightGradCall call{};
   const WeightGradCut cut = cut_weight_grad(g, axes, algorithm, k.lanes, k.vectors);
@@ -53,6 +53,7 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
   call.sums_size = cut.sums_size;
   merge_axes(axes, call.xs, call.ys);
   call.blocks = weight_grad_blocks(g, axes, algorithm, g.n, cut.channel_block, cut.filter_block);
+  call.blocks.border = x.border;
 
   Scratch scratch(Scratch::call,
                   2 * Scratch::size_of<int64_t>(taps) +

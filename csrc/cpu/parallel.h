@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "../problem/border.h"
+
 namespace cnnkern::cpu {
 
 // Runs body(begin, end) over disjoint ranges that cover [0, tasks), on any number of threads.
@@ -16,6 +18,7 @@ using ParallelFor = std::function<void(int64_t tasks, const Body& body)>;
 struct View {
   void* data;
   std::array<int64_t, 5> stride;
+  Border border = Border::zeros;  // of the input of a forward convolution or a weight gradient
 };
 
 }  // namespace cnnkern::cpu

@@ -7,9 +7,12 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "../problem/check.h"
+#include "../problem/check_border.h"
+#include "../problem/names.h"
 
 namespace cnnkern::ops {
 
@@ -101,6 +104,13 @@ void check_bias(const char* op, const Tensor& bias, const Tensor& input, const I
   check_types(op, input, "input", bias, "bias");
   TORCH_CHECK(bias.dim() == 1 && sizes_of<I>(bias)[0] == channels, op, ": expected bias of shape (",
               channels, "), got ", sizes_of<I>(bias));
+}
+
+inline Border border_of(const char* op, std::string_view padding_mode) {
+  const auto border = value_of<Border>(kBorders, std::string(padding_mode));
+  TORCH_CHECK_VALUE(border.has_value(), op, ": expected padding_mode to be 'zeros', 'reflect', ",
+                    "'replicate' or 'circular', got '", padding_mode, "'");
+  return *border;
 }
 
 template <class I>

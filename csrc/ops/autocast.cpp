@@ -56,12 +56,24 @@ std::tuple<Tensor, Tensor> conv_block(const Tensor& input, const Tensor& weight,
                           {pool_size, pool_stride, pool_padding, pool_dilation, ceil_mode}});
 }
 
+template <c10::DeviceType device>
+Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                   SymInts stride, SymInts padding, SymInts dilation, c10::SymInt groups, bool relu,
+                   std::string_view padding_mode, std::string_view algorithm) {
+  const c10::impl::ExcludeDispatchKeyGuard once(key_of(device));
+  return call_conv_border(cast<device>(input), cast<device>(weight), cast<device>(bias), relu,
+                          {stride, padding, dilation, std::move(groups), algorithm,
+                           border_of(user_name(kConv, input.dim()), padding_mode)});
+}
+
 TORCH_LIBRARY_IMPL(cnnkern, AutocastCPU, m) {
+  m.impl("conv_border", conv_border<c10::DeviceType::CPU>);
   m.impl("conv_block", conv_block<c10::DeviceType::CPU>);
   m.impl("conv", conv<c10::DeviceType::CPU>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CPU>);
 }
 TORCH_LIBRARY_IMPL(cnnkern, Autocast, m) {
+  m.impl("conv_border", conv_border<c10::DeviceType::CUDA>);
   m.impl("conv_block", conv_block<c10::DeviceType::CUDA>);
   m.impl("conv", conv<c10::DeviceType::CUDA>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CUDA>);

@@ -27,14 +27,16 @@ struct StoredGeometry {
   std::vector<c10::SymInt> stride, padding, dilation;
   c10::SymInt groups;
   std::string algorithm;
+  Border border;
 
   explicit StoredGeometry(const ConvGeometry& g)
       : stride(g.stride.vec()),
         padding(g.padding.vec()),
         dilation(g.dilation.vec()),
         groups(g.groups),
-        algorithm(g.algorithm) {}
-  operator ConvGeometry() const { return {stride, padding, dilation, groups, algorithm}; }
+        algorithm(g.algorithm),
+        border(g.border) {}
+  operator ConvGeometry() const { return {stride, padding, dilation, groups, algorithm, border}; }
 };
 
 struct ConvBackward final : Node {
@@ -174,11 +176,10 @@ Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const Op
                             geometry);
 }
 
-std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Tensor& input,
-                                            SymInts weight_size, SymInts stride, SymInts padding,
-                                            SymInts dilation, c10::SymInt groups, bool bias_grad,
-                                            std::string_view algorithm) {
-  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+std::tuple<Tensor, Tensor> differentiable_weight_grad(const Tensor& grad_output,
+                                                      const Tensor& input, SymInts weight_size,
+                                                      bool bias_grad,
+                                                      const ConvGeometry& geometry) {
   const NodePtr owner = record(Kind::weight_grad, grad_output, input, {}, false, geometry);
   std::tuple<Tensor, Tensor> result;
   {
@@ -208,7 +209,50 @@ std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Ten
   return result;
 }
 
+std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Tensor& input,
+                                            SymInts weight_size, SymInts stride, SymInts padding,
+                                            SymInts dilation, c10::SymInt groups, bool bias_grad,
+                                            std::string_view algorithm) {
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  return differentiable_weight_grad(grad_output, input, weight_size, bias_grad, geometry);
+}
+
+Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                   SymInts stride, SymInts padding, SymInts dilation, c10::SymInt groups, bool relu,
+                   std::string_view padding_mode, std::string_view algorithm) {
+  const ConvGeometry geometry{stride,    padding,
+                              dilation,  std::move(groups),
+                              algorithm, border_of(user_name(kConv, input.dim()), padding_mode)};
+  return differentiable_map(Kind::conv, input, weight, bias, {}, relu, geometry);
+}
+
+Tensor conv_border_input_grad(const Tensor& grad_output, const Tensor& weight, SymInts input_size,
+                              SymInts stride, SymInts padding, SymInts dilation, c10::SymInt groups,
+                              std::string_view padding_mode, std::string_view algorithm) {
+  const ConvGeometry geometry{
+      stride,    padding,
+      dilation,  std::move(groups),
+      algorithm, border_of(user_name(kConvInputGrad, grad_output.dim()), padding_mode)};
+  return differentiable_map(Kind::input_grad, grad_output, weight, {}, input_size, false, geometry);
+}
+
+std::tuple<Tensor, Tensor> conv_border_weight_grad(const Tensor& grad_output, const Tensor& input,
+                                                   SymInts weight_size, SymInts stride,
+                                                   SymInts padding, SymInts dilation,
+                                                   c10::SymInt groups, bool bias_grad,
+                                                   std::string_view padding_mode,
+                                                   std::string_view algorithm) {
+  const ConvGeometry geometry{
+      stride,    padding,
+      dilation,  std::move(groups),
+      algorithm, border_of(user_name(kConvWeightGrad, input.dim()), padding_mode)};
+  return differentiable_weight_grad(grad_output, input, weight_size, bias_grad, geometry);
+}
+
 TORCH_LIBRARY_IMPL(cnnkern, Autograd, m) {
+  m.impl("conv_border", conv_border);
+  m.impl("conv_border_input_grad", conv_border_input_grad);
+  m.impl("conv_border_weight_grad", conv_border_weight_grad);
   m.impl("conv", conv);
   m.impl("conv_input_grad", conv_input_grad);
   m.impl("conv_weight_grad", conv_weight_grad);

@@ -16,6 +16,7 @@ struct ConvGeometry {
   SymInts stride, padding, dilation;
   c10::SymInt groups;
   std::string_view algorithm;
+  Border border = Border::zeros;
 };
 struct PoolGeometry {
   SymInts kernel, stride, padding, dilation;
@@ -28,8 +29,39 @@ c10::TypedOperatorHandle<Signature> find_operator(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
 }
 
+inline Tensor call_conv_border(const Tensor& input, const Tensor& weight,
+                               const OptionalTensor& bias, bool relu, const ConvGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, SymInts, SymInts,
+                           SymInts, c10::SymInt, bool, std::string_view, std::string_view)>(
+          "cnnkern::conv_border");
+  return op.call(input, weight, bias, g.stride, g.padding, g.dilation, g.groups, relu,
+                 name_of(g.border), g.algorithm);
+}
+inline Tensor call_conv_border_input_grad(const Tensor& grad_output, const Tensor& weight,
+                                          SymInts input_size, const ConvGeometry& g) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts,
+                           c10::SymInt, std::string_view, std::string_view)>(
+          "cnnkern::conv_border_input_grad");
+  return op.call(grad_output, weight, input_size, g.stride, g.padding, g.dilation, g.groups,
+                 name_of(g.border), g.algorithm);
+}
+inline std::tuple<Tensor, Tensor> call_conv_border_weight_grad(const Tensor& grad_output,
+                                                               const Tensor& input,
+                                                               SymInts weight_size, bool bias_grad,
+                                                               const ConvGeometry& g) {
+  static const auto op = find_operator<std::tuple<Tensor, Tensor>(
+      const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, c10::SymInt, bool,
+      std::string_view, std::string_view)>("cnnkern::conv_border_weight_grad");
+  return op.call(grad_output, input, weight_size, g.stride, g.padding, g.dilation, g.groups,
+                 bias_grad, name_of(g.border), g.algorithm);
+}
+
+// Each of the three is its border's own; a bias or ReLU of an input gradient has none.
 inline Tensor call_conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
                         bool relu, const ConvGeometry& g) {
+  if (g.border != Border::zeros) return call_conv_border(input, weight, bias, relu, g);
   static const auto op =
       find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, SymInts, SymInts,
                            SymInts, c10::SymInt, bool, std::string_view)>("cnnkern::conv");
@@ -38,6 +70,8 @@ inline Tensor call_conv(const Tensor& input, const Tensor& weight, const Optiona
 inline Tensor call_conv_input_grad(const Tensor& grad_output, const Tensor& weight,
                                    const OptionalTensor& bias, SymInts input_size, bool relu,
                                    const ConvGeometry& g) {
+  if (g.border != Border::zeros)
+    return call_conv_border_input_grad(grad_output, weight, input_size, g);
   static const auto op =
       find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, SymInts, SymInts,
                            SymInts, SymInts, c10::SymInt, bool, std::string_view)>(
@@ -48,6 +82,8 @@ inline Tensor call_conv_input_grad(const Tensor& grad_output, const Tensor& weig
 inline std::tuple<Tensor, Tensor> call_conv_weight_grad(const Tensor& grad_output,
                                                         const Tensor& input, SymInts weight_size,
                                                         bool bias_grad, const ConvGeometry& g) {
+  if (g.border != Border::zeros)
+    return call_conv_border_weight_grad(grad_output, input, weight_size, bias_grad, g);
   static const auto op = find_operator<std::tuple<Tensor, Tensor>(
       const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, c10::SymInt, bool,
       std::string_view)>("cnnkern::conv_weight_grad");

@@ -2,7 +2,7 @@
 // The convolutions, the same steps on every device: check, guard the device, choose, allocate, run.
 // A Backend has Guard(tensor), choose(problem, direction, algorithm, tensor), allocate(sizes,
 // options, format), and forward, input_grad, weight_grad, which run an algorithm on tensors that
-// are not empty. Operators over blocks of images also take kBlockBytes.
+// are not empty. Operators over blocks of images also take kBlockBytes and kIndexesBorders.
 #pragma once
 #include <ATen/ops/empty.h>
 #include <ATen/ops/relu.h>

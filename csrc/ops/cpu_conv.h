@@ -14,6 +14,8 @@ inline const void* data_or_null(const Tensor& t) {
 struct CpuConv {
   // Of a result that the next operator reads at once: what the last cache keeps.
   static constexpr int64_t kBlockBytes = int64_t(4) << 20;
+  // forward and weight_grad take a border.
+  static constexpr bool kIndexesBorders = true;
   struct Guard {
     explicit Guard(const Tensor&) {}
   };
@@ -26,9 +28,10 @@ struct CpuConv {
     return ops::allocate(size, options, format);
   }
   static void forward(const char* op, const ConvProblem& problem, Algorithm chosen, const Tensor& x,
-                      const Tensor& w, const Tensor& bias, const Tensor& y) {
+                      const Tensor& w, const Tensor& bias, const Tensor& y,
+                      Border border = Border::zeros) {
     run(op, [&] {
-      cpu::conv_forward(problem, chosen, view_of(x), view_of(w), data_or_null(bias),
+      cpu::conv_forward(problem, chosen, view_of(x, border), view_of(w), data_or_null(bias),
                         view_of(y), parallel_for());
     });
   }
@@ -41,9 +44,10 @@ struct CpuConv {
   }
   // Also into float32 dw and db, of 16-bit operands.
   static void weight_grad(const char* op, const ConvProblem& problem, Algorithm chosen,
-                          const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db) {
+                          const Tensor& dy, const Tensor& x, const Tensor& dw, const Tensor& db,
+                          Border border = Border::zeros) {
     run(op, [&] {
-      cpu::conv_weight_grad(problem, chosen, view_of(dy), view_of(x), view_of(dw),
+      cpu::conv_weight_grad(problem, chosen, view_of(dy), view_of(x, border), view_of(dw),
                             data_type(dw), db.numel() ? db.mutable_data_ptr() : nullptr,
                             parallel_for());
     });

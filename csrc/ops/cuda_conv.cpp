@@ -3,12 +3,14 @@
 #include "cuda_operators.h"
 
 #if CNNKERN_CUDA || CNNKERN_EMULATED
+#include "conv_border_operators.h"
 #include "cuda_conv.h"
 
 namespace cnnkern::ops {
 
 void register_cuda_conv(torch::Library& m) {
   register_conv<CudaConv>(m);
+  register_conv_border<CudaConv>(m);
 }
 
 }  // namespace cnnkern::ops

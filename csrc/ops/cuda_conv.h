@@ -20,6 +20,7 @@ inline at::MemoryFormat layout(const ConvProblem& problem) {
 struct CudaConv {
   // Of a result that the next operator reads at once: about the second cache of an H200.
   static constexpr int64_t kBlockBytes = int64_t(32) << 20;
+  static constexpr bool kIndexesBorders = false;
   using Guard = DeviceGuard;
 
   static Algorithm choose(const ConvProblem& problem, Direction direction,

@@ -37,8 +37,9 @@ inline at::Tensor allocate(at::IntArrayRef size, const at::TensorOptions& option
 }
 
 // Leading spatial axes that a tensor of lower rank lacks have size 1: their stride is never used.
-inline cpu::View view_of(const at::Tensor& t) {
-  cpu::View view{const_cast<void*>(t.const_data_ptr()), {t.stride(0), t.stride(1), 0, 0, 0}};
+inline cpu::View view_of(const at::Tensor& t, Border border = Border::zeros) {
+  cpu::View view{
+      const_cast<void*>(t.const_data_ptr()), {t.stride(0), t.stride(1), 0, 0, 0}, border};
   for (int64_t axis = 2; axis < t.dim(); ++axis) view.stride[5 - t.dim() + axis] = t.stride(axis);
   return view;
 }

@@ -18,6 +18,20 @@ TORCH_LIBRARY(cnnkern, m) {
       "SymInt[] padding, SymInt[] dilation, SymInt groups, bool bias_grad, str algorithm) -> "
       "(Tensor, Tensor)");
 
+  // The same three with what surrounds the input taken from it: padding_mode is reflect, replicate
+  // or circular.
+  m.def(
+      "conv_border(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, SymInt groups, bool relu, str padding_mode, str algorithm) -> Tensor");
+  m.def(
+      "conv_border_input_grad(Tensor grad_output, Tensor weight, SymInt[] input_size, "
+      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, str padding_mode, "
+      "str algorithm) -> Tensor");
+  m.def(
+      "conv_border_weight_grad(Tensor grad_output, Tensor input, SymInt[] weight_size, "
+      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, SymInt groups, bool bias_grad, "
+      "str padding_mode, str algorithm) -> (Tensor, Tensor)");
+
   // Convolution and the max pool over its result, which is never there as a whole.
   m.def(
       "conv_block(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "

@@ -81,6 +81,24 @@ def _conv_samples(rank: int) -> dict[str, Sample]:
     }
 
 
+def _border_samples(rank: int) -> dict[str, Sample]:
+    input, weight, *lists = CONV[rank]
+    groups = input[1] // weight[1]
+    x, w, b = _normal(*input), _normal(*weight), _normal(weight[0])
+    size, wsize = list(input), list(weight)
+    samples = {}
+    for mode in ("reflect", "replicate", "circular"):
+        rest, how = (*lists, groups), (mode, "auto")
+        g = _normal(*OPS.conv_border(x, w, None, *rest, False, *how).shape)
+        of_weight = Sample("conv_border_weight_grad", (g, x), (wsize, *rest, True, *how))
+        samples[f"conv_border, {mode}"] = Sample("conv_border", (x, w, b), (*rest, True, *how))
+        samples[f"conv_border_input_grad, {mode}"] = Sample(
+            "conv_border_input_grad", (g, w), (size, *rest, *how)
+        )
+        samples[f"conv_border_weight_grad, {mode}"] = of_weight
+    return samples
+
+
 # By rank: window, stride, padding of the pool over what CONV makes.
 BLOCK = {
     1: ([2], [1], [1, 0]),
@@ -127,7 +145,7 @@ def samples() -> dict[str, Sample]:
         f"{name}, rank {rank}": sample
         for rank in (1, 2, 3)
         for name, sample in (
-            _conv_samples(rank) | _block_samples(rank) | _pool_samples(rank)
+            _conv_samples(rank) | _border_samples(rank) | _block_samples(rank) | _pool_samples(rank)
         ).items()
     }
 
