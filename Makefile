@@ -38,14 +38,15 @@ bench: build
 report: build
 	@PYTHONPATH=. $(BIN)/python benchmarks/report.py $(ARGS)
 
-# pytest comes last, so that its summary closes the output. The emulator needs CUDA's headers.
+# pytest comes last, so that its summary closes the output, with a process for each core. The
+# emulator needs CUDA's headers.
 test: lint check-cpp build
 	@$(BIN)/python tools/sass.py --quiet --if-built
 	@if [ -n "$(CUDA_INCLUDE)" ]; then \
 	  $(MAKE) --no-print-directory -o build emulator check-simt $(FAKE_CUDA); \
 	elif [ "$$CNNKERN_CUDA" = 1 ]; then echo "cnnkern: CNNKERN_CUDA=1, but no CUDA headers"; exit 1; \
 	else echo "cnnkern: no CUDA headers here, so the emulator's tests are skipped"; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(MAX_JOBS) --dist worksteal $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .
