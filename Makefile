@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo bench report test lint check-cpp sass emulator mutations format clean
+.PHONY: build demo bench report docs test lint check-cpp sass emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -37,6 +37,12 @@ bench: build
 # benchmarks/README.md and the README's table, from benchmarks/results.
 report: build
 	@PYTHONPATH=. $(BIN)/python benchmarks/report.py $(ARGS)
+
+# build/docs/index.html; a warning is an error.
+docs: build
+	@PYTHONPATH=. $(BIN)/python -m sphinx -W --keep-going --quiet -b html -d build/doctrees docs \
+	  build/docs $(ARGS)
+	@echo "Written: build/docs/index.html"
 
 # pytest comes last, so that its summary closes the output, with a process for each core. The
 # emulator needs CUDA's headers.
