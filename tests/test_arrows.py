@@ -63,6 +63,7 @@ LAYERS = [
     {"functional"},
     {"autograd", "nn", "vmap"},
     {"problem", "explanation", "plans", "device_table"},
+    {"convert", "coverage"},
     {"testing"},
     {"benchmark"},
     {"cli", "demo", "__main__"},
