@@ -19,6 +19,7 @@ from .benchmark.profile import profile
 from .convert import convert, revert
 from .coverage import coverage
 from .explanation import explain
+from .override import override
 from .plans import load_plans
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "functional",
     "load_plans",
     "nn",
+    "override",
     "profile",
     "revert",
 ]

@@ -180,6 +180,11 @@ def lost_by_revert(module: Module) -> str:
     return "" if algorithm == "auto" else f"algorithm={algorithm!r}"
 
 
+def is_plain(tensor: torch.Tensor) -> bool:
+    """Says whether a tensor computes as torch.Tensor does, not by rules of its own class."""
+    return type(tensor) in _PLAIN or _is_plain(type(tensor))
+
+
 def require_module(op: str, model: object) -> None:
     """Refuses what is no module.
 
@@ -258,7 +263,7 @@ def _unserved(module: Module) -> str | None:
         return "is prepared for quantization, which goes by torch's classes"
     for name, parameter in module.named_parameters():
         # First: another kind of tensor may not even tell its dtype.
-        if not _is_plain(parameter):
+        if not is_plain(parameter):
             return f"{name} is a {type(parameter).__name__}, no plain tensor"
         if parameter.dtype not in DTYPES:
             served = ", ".join(map(dtype_text, DTYPES))
@@ -269,8 +274,9 @@ def _unserved(module: Module) -> str | None:
     return None
 
 
-def _is_plain(parameter: torch.Tensor) -> bool:
-    for cls in type(parameter).__mro__:
+@torch.compiler.assume_constant_result  # type: ignore[misc]
+def _is_plain(kind: type) -> bool:
+    for cls in kind.__mro__:
         if cls in _PLAIN or cls.__module__.startswith(("torch.distributed.", "torch._subclasses.")):
             return True  # DTensor and fake tensors stand for plain ones
         if "__torch_function__" in vars(cls) or "__torch_dispatch__" in vars(cls):
