@@ -59,7 +59,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What :func:`coverage` found; ``print`` it, or walk ``layers`` and ``fusions``."""
+    """What :func:`cnnkern.coverage` found; ``print`` it, or walk ``layers`` and ``fusions``."""
 
     layers: tuple[CoveredLayer, ...]
     fusions: tuple[Fusion, ...] = ()
