@@ -107,6 +107,8 @@ def conv_block(
     """Convolves and takes maxima; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
+    if (is_compiling() or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
     conv_tensors(op, input, weight, bias)
     groups = index(op, "groups", groups)
     relu = is_relu(op, activation)
