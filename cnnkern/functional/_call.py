@@ -33,6 +33,7 @@ from ._arguments import (
     require_tensors,
     wrong_rank,
 )
+from ._in_use import ACTIVE, algorithm_in_use
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
 _CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
@@ -60,8 +61,10 @@ def conv(
     """Convolves; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
-    zeros = padding_mode == "zeros"
-    if zeros and not is_compiling():
+    zeros, compiling = padding_mode == "zeros", is_compiling()
+    if (compiling or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
+    if zeros and not compiling:
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
         )
@@ -111,6 +114,8 @@ def conv_block(
     """Convolves and takes maxima; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
+    if (is_compiling() or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
     conv_tensors(op, input, weight, bias)
     groups = index(op, "groups", groups)
     relu = is_relu(op, activation)
