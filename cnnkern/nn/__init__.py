@@ -6,6 +6,7 @@ and repr, and ``isinstance`` holds. Beyond it: what cnnkern.functional offers be
 """
 
 from .conv import Conv1d, Conv2d, Conv3d
+from .conv_block import ConvBlock2d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 
@@ -16,6 +17,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvBlock2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
