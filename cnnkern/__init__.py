@@ -21,6 +21,7 @@ from .coverage import coverage
 from .explanation import explain
 from .override import override
 from .plans import load_plans
+from .use import use
 
 __all__ = [
     "autograd",
@@ -33,5 +34,6 @@ __all__ = [
     "override",
     "profile",
     "revert",
+    "use",
 ]
 __version__ = "0.1.0"

@@ -159,19 +159,15 @@ class Field:
         """
         if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             return self
-        kernel, stride, padding, dilation = (
-            value[0] if isinstance(value, tuple) else value
-            for value in (
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                getattr(layer, "dilation", 1),
-            )
-        )
+
+        def number(name: str) -> int:
+            value = getattr(layer, name, 1)  # an average pool has no dilation
+            return int(value[0] if isinstance(value, tuple) else value)
+
         return Field(
-            self.size + (kernel - 1) * dilation * self.step,
-            self.step * stride,
-            self.before + padding * self.step,
+            self.size + (number("kernel_size") - 1) * number("dilation") * self.step,
+            self.step * number("stride"),
+            self.before + number("padding") * self.step,
         )
 
     def start(self, position: int) -> int:

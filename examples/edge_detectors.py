@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -160,7 +160,9 @@ def draw(image: Tensor, found: dict[str, Tensor], fit: Fit) -> Figure:
     canvas = figure(14, 11)
     upper, lower = canvas.subfigures(2, 1, height_ratios=[3.1, 1])
     places = upper.subplots(2, 4).flat
-    pictures = [("the photograph", image, {"cmap": "gray"})]
+    pictures: list[tuple[str, Tensor, dict[str, Any]]] = [
+        ("the photograph", image, {"cmap": "gray"})
+    ]
     for name in ("vertical", "horizontal", "Sobel, vertical", "Sobel, horizontal",
                  "Scharr, vertical"):  # fmt: skip
         limit = found[name].abs().quantile(0.995).item()

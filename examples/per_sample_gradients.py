@@ -164,18 +164,21 @@ def train_privately(
 
 def draw(before: Tensor, after: Tensor, limit: float) -> Figure:
     """Draws how large the samples' gradients are, at the start and after training."""
-    canvas = figure(9, 3.4)
-    places = canvas.subplots(1, 2)
-    titles = ("norms of the samples' gradients, untrained", "after training")
-    for place, found, title in zip(places, (before, after), titles, strict=True):
-        edges = torch.logspace(math.log10(found.min()), math.log10(found.max()), 41)
-        place.hist(found.tolist(), bins=edges.tolist(), color="#1f5fa8")
-        place.set_xscale("log")
-        place.axvline(limit, color="#c44e52", linestyle="--")
-        place.annotate(f" clipped to {limit:.2f}", (limit, place.get_ylim()[1] * 0.93),
-                       color="#c44e52")  # fmt: skip
-        place.set_title(title)
-        place.set_ylabel("samples")
+    canvas = figure(9, 3.6)
+    place = canvas.subplots()
+    both = torch.cat([before, after]).clamp(min=1e-4)
+    edges = torch.logspace(both.min().log10().item(), both.max().log10().item(), 61).tolist()
+    for found, name, colour in (
+        (before, "untrained", "#f2b880"),
+        (after, "trained, clipped, noise", "#1f5fa8"),
+    ):
+        place.hist(found.tolist(), bins=edges, color=colour, alpha=0.8, label=name)
+    place.axvline(limit, color="#c44e52", linestyle="--", label=f"clipped to {limit:.2f}")
+    place.set_xscale("log")
+    place.set_yscale("log")
+    place.set_title("How large each sample's gradient is: norms over all weights")
+    place.set_ylabel("samples")
+    place.legend(frameon=False, loc="upper left")
     return canvas
 
 

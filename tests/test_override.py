@@ -19,6 +19,7 @@ from cnnkern.override import OverriddenCalls
 
 C: Any = torch._C._nn
 SHAPES = {1: (2, 4, 13), 2: (2, 4, 9, 8), 3: (1, 4, 5, 6, 7)}
+SIZES = {rank: shape[2:] for rank, shape in SHAPES.items()}
 Call = Callable[[Tensor, Tensor, Tensor], Any]
 
 
@@ -77,7 +78,7 @@ CALLS: list[tuple[str, tuple[int, ...], str]] = [
     ("adaptive_max_pool{r}d, C's", (2, 3), "C.adaptive_max_pool{r}d(x, [3] * {r})"),
     ("adaptive_max_pool1d, torch's", (1,), "torch.adaptive_max_pool1d(x, 3)"),
     ("lp_pool{r}d", (1, 2, 3), "F.lp_pool{r}d(x.abs(), 2, 3, stride=2)"),
-    ("max_unpool{r}d", (1, 2, 3), "F.max_unpool{r}d(*pooled[{r}], 2)"),
+    ("max_unpool{r}d", (1, 2, 3), "F.max_unpool{r}d(*pooled[{r}], 2, output_size=sizes[{r}])"),
 ]
 HERE = [
     (label.format(r=rank), rank, call.format(r=rank))
@@ -93,7 +94,7 @@ def run(rank: int, call: str) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     x = torch.randn(SHAPES[rank], dtype=torch.float64, requires_grad=True)
     w = torch.randn(4, 4, *(3,) * rank, dtype=torch.float64, requires_grad=True)
     b = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    given = {"x": x, "w": w, "b": b, "pooled": POOLED}
+    given = {"x": x, "w": w, "b": b, "pooled": POOLED, "sizes": SIZES}
     results = eval(call, {"F": F, "C": C, "torch": torch}, given)
     results = results if isinstance(results, tuple) else (results,)
     leaves = [t for t in (x, w, b) if results[0].requires_grad]
@@ -123,6 +124,7 @@ def test_every_name_is_served(label: str, rank: int, call: str) -> None:
 
 def test_every_function_has_a_case() -> None:
     both = {name for name in cnnkern.functional.__all__ if hasattr(F, name)}
+    both = {name.removesuffix("_with_indices") for name in both}
     assert both == {label.split(",")[0] for label, _, _ in HERE} - {"convolution"}
 
 
