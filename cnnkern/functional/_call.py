@@ -31,6 +31,7 @@ from ._arguments import (
     require_tensors,
     wrong_rank,
 )
+from ._in_use import ACTIVE, algorithm_in_use
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
 _CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
@@ -55,7 +56,10 @@ def conv(
     """Convolves; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
-    if not is_compiling():
+    compiling = is_compiling()
+    if (compiling or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
+    if not compiling:
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
         )
