@@ -48,6 +48,14 @@ FUNCTIONS = {
         (2, 3, 7, 8),
         (1,),
     ),
+    "max_unpool2d": (
+        lambda x, w: functional.max_unpool2d(
+            *functional.max_pool2d(x * w, 3, 2, 1, return_indices=True), 3, 2, 1, x.shape
+        ),
+        (2, 3, 7, 8),
+        (1,),
+    ),
+    "lp_pool2d": (lambda x, w: functional.lp_pool2d(x * w, 2, 3, 2), (2, 3, 7, 8), (1,)),
 }
 
 

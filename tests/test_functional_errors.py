@@ -14,7 +14,8 @@ import torch.nn.functional as F
 import cnnkern
 from cnnkern.functional import _arguments as arguments
 
-OPS = cnnkern.functional.__all__
+# Those that take other arguments have tests of their own.
+OPS = [op for op in cnnkern.functional.__all__ if not op.startswith(("lp_pool", "max_unpool"))]
 HUGE = 2**70
 
 

@@ -176,6 +176,17 @@ def test_avg_pool(rank: int) -> None:
         check(OPS.avg_pool_grad, [batched(output, dim)], (dim,), shape, *window)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_max_unpool(rank: int) -> None:
+    small, large = (2, 3, *(3,) * rank), (2, 3, *(5,) * rank)
+    indices = torch.randint(0, 5**rank, (BATCH, *small))
+    for t_dim, i_dim in patterns(2, rank + 2):
+        i = indices[0] if i_dim is None else indices.movedim(0, i_dim)
+        dims = (t_dim, i_dim)
+        check(OPS.max_unpool, [batched(small, t_dim), i], dims, large[2:])
+        check(OPS.max_unpool_grad, [batched(large, t_dim), i], dims)
+
+
 def test_nested_vmap() -> None:
     x, w = integers(2, 3, 2, 4, 5, 5), integers(2, 4, 2, 3, 3)
     got = torch.vmap(

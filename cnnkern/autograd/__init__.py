@@ -18,5 +18,6 @@ have the meaning and the defaults that they have in cnnkern.functional.
 from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .pool import AvgPool, MaxPool
+from .unpool import MaxUnpool
 
-__all__ = ["AvgPool", "Conv", "ConvTranspose", "MaxPool"]
+__all__ = ["AvgPool", "Conv", "ConvTranspose", "MaxPool", "MaxUnpool"]

@@ -90,4 +90,15 @@ inline Tensor call_avg_pool_grad(const Tensor& grad_output, SymInts input_size,
                  g.count_include_pad, g.divisor);
 }
 
+inline Tensor call_max_unpool(const Tensor& input, const Tensor& indices, SymInts output_size) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts)>("cnnkern::max_unpool");
+  return op.call(input, indices, output_size);
+}
+inline Tensor call_max_unpool_grad(const Tensor& grad_output, const Tensor& indices) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&)>("cnnkern::max_unpool_grad");
+  return op.call(grad_output, indices);
+}
+
 }  // namespace cnnkern::ops

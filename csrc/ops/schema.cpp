@@ -55,4 +55,8 @@ TORCH_LIBRARY(cnnkern, m) {
       "avg_pool_grad(Tensor grad_output, SymInt[] input_size, SymInt[] kernel_size, "
       "SymInt[] stride, SymInt[] padding, bool ceil_mode, bool count_include_pad, "
       "SymInt divisor) -> Tensor");
+
+  // indices count elements of a plane, row by row; output_size holds a plane's sizes.
+  m.def("max_unpool(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor");
+  m.def("max_unpool_grad(Tensor grad_output, Tensor indices) -> Tensor");
 }

@@ -121,13 +121,30 @@ def _pool_samples(rank: int) -> dict[str, Sample]:
     }
 
 
+def _unpool_samples(rank: int) -> dict[str, Sample]:
+    input, kernel, stride, padding = POOL[rank]
+    lists = (kernel, stride, padding, [1] * rank, True)
+    _, argmax = OPS.max_pool(_distinct(*input), *lists, True)
+    # Windows overlap, so some of their maxima share an index: what is read twice adds up in the
+    # second derivative. Values that go to one place do not, so those are apart.
+    shared = OPS.max_pool_indices(argmax, list(input), *lists)
+    count, plane = math.prod(shared.shape[2:]), math.prod(input[2:])
+    apart = torch.stack([torch.randperm(plane)[:count] for _ in range(input[0] * input[1])])
+    return {
+        "max_unpool": Sample(
+            "max_unpool", (_normal(*shared.shape),), (apart.view(shared.shape), input[2:])
+        ),
+        "max_unpool_grad": Sample("max_unpool_grad", (_normal(*input),), (shared,)),
+    }
+
+
 def samples() -> dict[str, Sample]:
     """Every differentiable operator at every rank, by a name to read in test ids."""
     return {
         f"{name}, rank {rank}": sample
         for rank in (1, 2, 3)
         for name, sample in (
-            _conv_samples(rank) | _block_samples(rank) | _pool_samples(rank)
+            _conv_samples(rank) | _block_samples(rank) | _pool_samples(rank) | _unpool_samples(rank)
         ).items()
     }
 
