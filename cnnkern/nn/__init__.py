@@ -7,6 +7,7 @@ and repr, and ``isinstance`` holds. Beyond it: what cnnkern.functional offers be
 
 from . import grad  # noqa: F401
 from .conv import Conv1d, Conv2d, Conv3d
+from .conv_block import ConvBlock2d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .lazy import (
     LazyConv1d,
@@ -27,6 +28,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvBlock2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",

@@ -6,7 +6,6 @@
 //   weight_grad(dy, x):  d dy = conv(x, g)        d x = input_grad(dy, g)
 // A fused ReLU differentiates from its output, so that nothing else is saved for it.
 #include <ATen/ops/add.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/threshold_backward.h>
 #include <torch/library.h>
 
@@ -16,13 +15,6 @@ namespace cnnkern::ops {
 namespace {
 
 enum class Kind { conv, input_grad, weight_grad };
-
-// Sums everything but the channels: the gradient of a bias.
-Tensor channel_sum(const Tensor& t) {
-  std::vector<int64_t> axes{0};
-  for (int64_t axis = 2; axis < t.dim(); ++axis) axes.push_back(axis);
-  return at::sum(t, axes);
-}
 
 // One value a channel, in the shape of t.
 Tensor expand_channels(const Tensor& values, SymInts shape) {
