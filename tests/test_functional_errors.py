@@ -14,7 +14,8 @@ import torch.nn.functional as F
 import cnnkern
 from cnnkern.functional import _arguments as arguments
 
-OPS = cnnkern.functional.__all__
+# Adaptive pools have no window in their arguments: test_adaptive_pool_errors.
+OPS = [op for op in cnnkern.functional.__all__ if not op.startswith("adaptive")]
 HUGE = 2**70
 
 
