@@ -65,7 +65,11 @@ class AdaptiveMaxPool2d(torch.nn.AdaptiveMaxPool2d):
 
     def forward(self, input: Tensor) -> Any:
         """Takes the maximum of each window."""
-        return F.adaptive_max_pool2d(input, self.output_size, self.return_indices)
+        return F.adaptive_max_pool2d(
+            input,
+            self.output_size,  # type: ignore[arg-type]  # None is the functional's to refuse
+            self.return_indices,
+        )
 
 
 class AdaptiveMaxPool3d(torch.nn.AdaptiveMaxPool3d):
@@ -94,7 +98,11 @@ class AdaptiveMaxPool3d(torch.nn.AdaptiveMaxPool3d):
 
     def forward(self, input: Tensor) -> Any:
         """Takes the maximum of each window."""
-        return F.adaptive_max_pool3d(input, self.output_size, self.return_indices)
+        return F.adaptive_max_pool3d(
+            input,
+            self.output_size,  # type: ignore[arg-type]  # None is the functional's to refuse
+            self.return_indices,
+        )
 
 
 class AdaptiveAvgPool1d(torch.nn.AdaptiveAvgPool1d):
@@ -149,7 +157,10 @@ class AdaptiveAvgPool2d(torch.nn.AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Takes the average of each window."""
-        return F.adaptive_avg_pool2d(input, self.output_size)
+        return F.adaptive_avg_pool2d(
+            input,
+            self.output_size,  # type: ignore[arg-type]  # None is the functional's to refuse
+        )
 
 
 class AdaptiveAvgPool3d(torch.nn.AdaptiveAvgPool3d):
@@ -177,4 +188,7 @@ class AdaptiveAvgPool3d(torch.nn.AdaptiveAvgPool3d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Takes the average of each window."""
-        return F.adaptive_avg_pool3d(input, self.output_size)
+        return F.adaptive_avg_pool3d(
+            input,
+            self.output_size,  # type: ignore[arg-type]  # None is the functional's to refuse
+        )
