@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CPP := $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.cu' -o -name '*.h' 2>/dev/null)
 
-.PHONY: build demo bench report test lint check-cpp sass emulator mutations format clean
+.PHONY: build demo bench report docs test lint check-cpp sass emulator mutations format clean
 .DEFAULT_GOAL := build
 
 $(READY): requirements-dev.txt requirements-nodeps.txt tools/make_venv.sh
@@ -38,14 +38,21 @@ bench: build
 report: build
 	@PYTHONPATH=. $(BIN)/python benchmarks/report.py $(ARGS)
 
-# pytest comes last, so that its summary closes the output. The emulator needs CUDA's headers.
+# build/docs/index.html; a warning is an error.
+docs: build
+	@PYTHONPATH=. $(BIN)/python -m sphinx -W --keep-going --quiet -b html -d build/doctrees docs \
+	  build/docs $(ARGS)
+	@echo "Written: build/docs/index.html"
+
+# pytest comes last, so that its summary closes the output, with a process for each core. The
+# emulator needs CUDA's headers.
 test: lint check-cpp build
 	@$(BIN)/python tools/sass.py --quiet --if-built
 	@if [ -n "$(CUDA_INCLUDE)" ]; then \
 	  $(MAKE) --no-print-directory -o build emulator check-simt $(FAKE_CUDA); \
 	elif [ "$$CNNKERN_CUDA" = 1 ]; then echo "cnnkern: CNNKERN_CUDA=1, but no CUDA headers"; exit 1; \
 	else echo "cnnkern: no CUDA headers here, so the emulator's tests are skipped"; fi
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(MAX_JOBS) --dist worksteal $(ARGS)
 
 lint: $(READY)
 	@$(BIN)/ruff format --check .

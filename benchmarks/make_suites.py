@@ -23,20 +23,20 @@ from torch import nn
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from networks import (  # noqa: E402
-    alexnet,
-    audio,
-    convnet_benchmarks,
-    keras_mnist,
-    lenet5,
-    ssd300,
-    yolo_v1,
-)
+from networks import convnet_benchmarks  # noqa: E402
 
 from cnnkern.benchmark.models import load_model  # noqa: E402
 from cnnkern.benchmark.suites import Layer  # noqa: E402
 from cnnkern.benchmark.trace import Trace, distinct, trace  # noqa: E402
 from cnnkern.problem import parse  # noqa: E402
+from examples.networks import (  # noqa: E402
+    alexnet,
+    audio,
+    keras_mnist,
+    lenet5,
+    packages,
+    yolo_v1,
+)
 
 SUITES = HERE / "suites"
 BATCH = 8
@@ -150,17 +150,13 @@ def the_lenet5() -> Suite:
 
 
 def the_se_resnet() -> Suite:
-    from pytorchcv.models.seresnet import seresnet152
-
     about = "SE-ResNet-152: pytorchcv's seresnet152, a batch of 8."
-    return of_networks(about, traced(seresnet152, BATCH, 3, 224, 224))
+    return of_networks(about, traced(packages.se_resnet152, BATCH, 3, 224, 224))
 
 
 @cache
 def ssd() -> Trace:
-    with torch.device("meta"):  # which has torchvision imported, whatever torch it is for
-        load_model("torchvision:alexnet", (1, 3, 64, 64))
-    return traced(ssd300.SSD300, BATCH, 3, 300, 300)
+    return traced(packages.ssd300, BATCH, 3, 300, 300)
 
 
 def the_ssd300() -> Suite:

@@ -16,8 +16,24 @@ import torch as _torch  # noqa: F401
 from . import _C, autograd, functional, nn  # noqa: F401
 from . import vmap as _vmap  # noqa: F401
 from .benchmark.profile import profile
+from .convert import convert, revert
+from .coverage import coverage
 from .explanation import explain
+from .override import override
 from .plans import load_plans
+from .use import use
 
-__all__ = ["autograd", "explain", "functional", "load_plans", "nn", "profile"]
+__all__ = [
+    "autograd",
+    "convert",
+    "coverage",
+    "explain",
+    "functional",
+    "load_plans",
+    "nn",
+    "override",
+    "profile",
+    "revert",
+    "use",
+]
 __version__ = "0.1.0"

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .functional._arguments import conv_sizes
+
 Dim = int | None
 
 _OPS: Any = torch.ops.cnnkern
@@ -199,6 +201,85 @@ def _max_pool(
     return (values, argmax), (at, argmax_at)
 
 
+def _conv_block(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    *rest: Any,
+) -> tuple[tuple[Tensor, Tensor], tuple[int, Dim]]:
+    *lists, ceil_mode, relu, return_argmax, algorithm = rest
+    if in_dims[1] is not None or in_dims[2] is not None:  # sums of other shapes: two operators
+        y, at = _conv(info, in_dims, input, weight, bias, *lists[:4], relu, algorithm)
+        return _max_pool(info, (at,), y, *lists[4:], ceil_mode, return_argmax)
+    dim, batch = in_dims[0], info.batch_size
+    assert dim is not None
+    y, argmax = _OPS.conv_block(_fold(input, dim, 0), weight, bias, *rest)
+    y, at = _unfold(y, batch, 0)
+    if not return_argmax:
+        return (y, argmax), (at, None)
+    argmax, argmax_at = _unfold(argmax, batch, 0)
+    return (y, argmax), (at, argmax_at)
+
+
+def _front(t: Tensor, dim: Dim) -> Tensor:
+    return t if dim is None else t.movedim(dim, 0)
+
+
+def _conv_block_grad(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    grad_output: Tensor,
+    input: Tensor | None,
+    weight: Tensor | None,
+    output: Tensor | None,
+    argmax: Tensor,
+    input_size: Sequence[int],
+    weight_size: Sequence[int],
+    *rest: Any,
+) -> tuple[tuple[Tensor, ...], tuple[Dim, ...]]:
+    # In steps: samples may share any of the operands.
+    *lists, ceil_mode, wanted, algorithm = rest
+    dim: Dim = None if in_dims[0] is None else 0
+    grad = _front(grad_output, in_dims[0])
+    if output is not None:
+        if dim is None and in_dims[3] is not None:
+            dim = 0
+        grad = torch.where(_front(output, in_dims[3]) <= 0, 0.0, grad)
+    convolved = conv_sizes(input_size[2:], weight_size[2:], *lists[:3])
+    between = [input_size[0], weight_size[0], *convolved]
+    pool = (*lists[4:], ceil_mode)
+    if dim is None and in_dims[4] is None:
+        grad = _OPS.max_pool_grad(grad, argmax, between, *pool)
+    else:
+        grad, dim = _max_pool_grad(info, (dim, in_dims[4]), grad, argmax, between, *pool)
+    none = grad_output.new_empty(0)
+    results: list[Tensor] = [none, none, none]
+    dims: list[Dim] = [None, None, None]
+    conv = (*lists[:4], False, algorithm)
+    if wanted[0]:
+        assert weight is not None
+        if dim is None and in_dims[2] is None:
+            results[0] = _OPS.conv_input_grad(grad, weight, None, input_size, *conv)
+        else:
+            results[0], dims[0] = _conv_input_grad(
+                info, (dim, in_dims[2], None), grad, weight, None, input_size, *conv
+            )
+    if wanted[1]:
+        assert input is not None
+        of = (weight_size, *lists[:4], wanted[2], algorithm)
+        if dim is None and in_dims[1] is None:
+            results[1:] = _OPS.conv_weight_grad(grad, input, *of)
+        else:
+            results[1:], dims[1:] = _conv_weight_grad(info, (dim, in_dims[1]), grad, input, *of)
+    elif wanted[2]:
+        at = 0 if dim is None else 1
+        results[2] = grad.movedim(dim or 0, 0).sum([at, *range(at + 2, grad.dim())])
+        dims[2] = None if dim is None else 0
+    return tuple(results), tuple(dims)
+
+
 def _images(batch: int, t: Tensor, dim: Dim) -> Tensor:
     # Folds into images what has a batch axis; what has none is repeated.
     if dim is None:
@@ -248,6 +329,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "conv_input_grad": _conv_input_grad,
     "conv_weight_grad": _conv_weight_grad,
+    "conv_block": _conv_block,
+    "conv_block_grad": _conv_block_grad,
     "max_pool": _max_pool,
     "max_pool_grad": _max_pool_grad,
     "max_pool_gather": _max_pool_gather,

@@ -61,8 +61,9 @@ OF_TORCH = re.compile(r"(torch|ATen|c10|pybind11|caffe2)/|Python\.h")
 LAYERS = [
     {"_C"},
     {"functional"},
-    {"autograd", "nn", "vmap"},
+    {"autograd", "nn", "vmap", "dtensor", "onnx"},
     {"problem", "explanation", "plans", "device_table"},
+    {"convert", "coverage", "override", "use"},
     {"testing"},
     {"benchmark"},
     {"cli", "demo", "__main__"},

@@ -21,6 +21,13 @@ FUNCTIONS = {
         (2, 2, 3, 4, 5),
         (3, 2, 2, 3, 2),
     ),
+    "conv_block2d": (
+        lambda x, w: functional.conv_block2d(
+            x, w, None, 1, ((0, 1), (1, 0)), 1, 2, pool_size=2, pool_padding="same", ceil_mode=True
+        ),
+        (2, 4, 6, 7),
+        (6, 2, 3, 3),
+    ),
     "conv_transpose2d": (
         lambda x, w: functional.conv_transpose2d(x, w, None, 2, 1, 1),
         (2, 3, 4, 5),

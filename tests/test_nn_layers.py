@@ -15,7 +15,7 @@ from torch import Tensor
 
 import cnnkern
 
-NAMES = cnnkern.nn.__all__
+NAMES = [name for name in cnnkern.nn.__all__ if hasattr(torch.nn, name)]
 
 CONV: list[dict[str, Any]] = [
     {},

@@ -53,8 +53,8 @@ def test_avg_pool(problem, strided, seed):
     check_problem(problem, strided=strided, seed=seed)
 
 
-# Found by `cnnkern verify --random 3000`: 6 of 24,000 cases, by every algorithm alike; sums of 144
-# and of 33 terms.
+# Found by `cnnkern verify --random 3000` while these sums were running ones: beyond the error rule
+# by up to 26 %, after 144 and 33 terms.
 @pytest.mark.parametrize(
     "problem",
     [
@@ -62,6 +62,5 @@ def test_avg_pool(problem, strided, seed):
         "conv2d 3x1x4x13 1x1x4x5 padding=4:2,2:0 dilation=3,1 bias dtype=float64",
     ],
 )
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="beyond the error rule by up to 26 %")
-def test_bias_gradients_known_to_miss_the_rule(problem):
+def test_bias_gradients_that_cancel(problem):
     check_problem(problem)

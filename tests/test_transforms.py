@@ -97,6 +97,12 @@ PAIRS = {
         lambda x, w, b: functional.conv2d(x, w, b, **CONV_ARGS, activation="relu"),
         lambda x, w, b: F.conv2d(x, w, b, **CONV_ARGS).relu(),
     ),
+    "conv_block2d": (
+        lambda x, w, b: functional.conv_block2d(
+            x, w, b, **CONV_ARGS, pool_size=2, pool_stride=1, pool_padding=1
+        ),
+        lambda x, w, b: F.max_pool2d(F.conv2d(x, w, b, **CONV_ARGS).relu(), 2, 1, 1),
+    ),
     "conv_transpose2d": (
         lambda x, w, b: functional.conv_transpose2d(
             x, w.transpose(0, 1).repeat(2, 1, 1, 1)[:4, :3], b, 2, 1, 1, 2

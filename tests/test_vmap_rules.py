@@ -120,6 +120,34 @@ def test_conv_weight_grad(case: Any, bias_grad: bool) -> None:
         check(OPS.conv_weight_grad, tensors, dims, *rest)
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("case", GEOMETRY[1::2], ids=str)
+def test_conv_block(case: Any, relu: bool) -> None:
+    rank, groups, stride, padding, dilation = case
+    x, w, _ = conv_shapes(case)
+    ones = (1,) * rank
+    lists = (stride, padding, dilation, groups, (2,) * rank, ones, (1, 0) * rank, ones, True)
+
+    # Small integers: sums are exact in any order, and ties are won by the first.
+    for dims in patterns(3, rank + 2):
+        bias_dim = None if dims[2] is None else min(dims[2], 1)
+        tensors = [batched(x, dims[0]), batched(w, dims[1]), batched((8,), bias_dim)]
+        for argmax in (False, True):
+            check(OPS.conv_block, tensors, (*dims[:2], bias_dim), *lists, relu, argmax, "auto")
+
+    y, taps = OPS.conv_block(integers(*x), integers(*w), None, *lists, relu, True, "auto")
+    shape = tuple(y.shape)
+    for dims in patterns(5, 0):
+        grad, output = batched(shape, dims[0]), batched(shape, dims[1]) if relu else None
+        argmax = taps if dims[2] is None else torch.stack([taps] * BATCH)
+        of = [grad, batched(x, dims[3]), batched(w, dims[4]), output, argmax]
+        in_dims = (dims[0], dims[3], dims[4], dims[1] if relu else None, dims[2])
+        if all(d is None for d in in_dims):
+            continue
+        for wanted in ([True] * 3, [True, False, True], [False, True, False]):
+            check(OPS.conv_block_grad, of, in_dims, x, w, *lists, wanted, "auto")
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_max_pool(rank: int) -> None:
     shape = (2, 3, *(5,) * rank)

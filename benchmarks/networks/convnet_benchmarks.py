@@ -10,6 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from examples.networks import vgg
+
 # (input channels, filters, kernel), and the input's side; a batch of 128, stride 1, no padding.
 LAYERS = {
     "L1": (3, 96, 11, 128),
@@ -72,13 +74,8 @@ def overfeat() -> nn.Module:
 
 def vgg_a() -> nn.Module:
     """3x224x224, eleven layers."""
-    features: list[nn.Module] = []
-    channels = 3
-    for block in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
-        for filters in block:
-            features.append(nn.Conv2d(channels, filters, 3, padding=1))
-            channels = filters
-        features.append(nn.MaxPool2d(2))
+    layers = vgg.vgg("A").children()
+    features = [layer for layer in layers if isinstance(layer, (nn.Conv2d, nn.MaxPool2d))]
     return _network(features, (512 * 7 * 7, 4096, 4096, 1000))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..functional import _arguments as arguments
 from ..functional._arguments import Ints, Padding
+from ..functional._in_use import algorithm_in_use
 from ._shared import bias_gradient, completed, geometry_of, through_relu
 
 _OPS: Any = torch.ops.cnnkern
@@ -65,7 +66,8 @@ class Conv(torch.autograd.Function):
     ) -> Tensor:
         geometry = geometry_of("Conv", input.shape[2:], weight.shape[2:], stride, padding, dilation)
         relu = arguments.is_relu("Conv", activation)
-        arguments.known_algorithm("Conv", algorithm)
+        if arguments.known_algorithm("Conv", algorithm) == "auto":
+            algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
         y: Tensor = _OPS.conv(input, weight, bias, *geometry, groups, relu, algorithm)
         return y
 
@@ -77,6 +79,10 @@ class Conv(torch.autograd.Function):
         ctx.geometry = geometry_of(
             "Conv", input.shape[2:], weight.shape[2:], stride, padding, dilation
         )
+        if ctx.algorithm == "auto":
+            ctx.algorithm = algorithm_in_use(
+                False, input, weight, stride, padding, dilation, ctx.groups
+            )
         ctx.input_size, ctx.weight_size = input.shape, weight.shape
         needs_input, needs_weight = ctx.needs_input_grad[:2]
         ctx.save_for_backward(

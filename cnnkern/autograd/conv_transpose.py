@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..functional import _arguments as arguments
 from ..functional._arguments import Ints
+from ..functional._in_use import algorithm_in_use
 from ..functional._transposed import absorb_output_padding, conv_transpose
 from ._shared import bias_gradient, completed, geometry_of, through_relu
 
@@ -95,6 +96,10 @@ class ConvTranspose(torch.autograd.Function):
             completed(inputs, _DEFAULTS)
         )
         op, rank = "ConvTranspose", weight.dim() - 2
+        if name == "auto":
+            name = algorithm_in_use(
+                True, input, weight, stride, padding, dilation, ctx.groups, extra
+            )
         geometry = geometry_of(op, (), weight.shape[2:], stride, padding, dilation)
         extra = arguments.one_per_axis(op, rank, "output_padding", extra)
         pads, _, ctx.beyond = absorb_output_padding(geometry.stride, geometry.padding, extra)

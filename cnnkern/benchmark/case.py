@@ -24,7 +24,7 @@ __all__ = ["PEERS", "Case", "Operands", "directions_of", "draw", "our_call", "pe
 aten: Any = torch.ops.aten
 own: Any = torch.ops.cnnkern
 
-# torch as it comes; with cuDNN's own search (GPUs alone); compiled by inductor.
+#: torch as it comes; with cuDNN's own search (GPUs alone); compiled by inductor.
 PEERS = ("torch", "torch.benchmark", "torch.compile")
 
 

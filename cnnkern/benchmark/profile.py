@@ -39,7 +39,7 @@ class ProfiledLayer:
 
 @dataclass(frozen=True)
 class Profile:
-    """What :func:`profile` measured; ``print`` it, or walk ``layers``.
+    """What :func:`cnnkern.profile` measured; ``print`` it, or walk ``layers``.
 
     ``skipped`` counts the calls of the model that are no problem of cnnkern, by kind.
     """
@@ -105,7 +105,7 @@ def profile(
 
     Raises:
         ValueError: an unknown direction or peer, or the model runs no convolution or pool.
-        Whatever the model raises.
+        Exception: whatever the model raises.
 
     Example:
         >>> import torch, cnnkern

@@ -93,7 +93,7 @@ class Row:
 
     @property
     def share_of_bound(self) -> float:
-        """The least possible time / ours: 1 is the limit of the machine."""
+        """The least possible time divided by ours; 1 is the limit of the machine."""
         return self.floor_us / self.us.median
 
 

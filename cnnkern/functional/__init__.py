@@ -20,6 +20,7 @@ from .adaptive_max_pool import (
 )
 from .avg_pool import avg_pool1d, avg_pool2d, avg_pool3d
 from .conv import conv1d, conv2d, conv3d
+from .conv_block import conv_block2d
 from .conv_transpose import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .max_pool import max_pool1d, max_pool2d, max_pool3d
 
@@ -39,6 +40,7 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_block2d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",

@@ -100,7 +100,9 @@ def one_per_axis(op: str, rank: int, name: str, value: Any) -> Sequence[int]:
     return values if len(values) == rank else values * rank
 
 
-def pool_stride(op: str, rank: int, stride: Any, kernel: Sequence[int]) -> Sequence[int]:
+def pool_stride(
+    op: str, rank: int, stride: Any, kernel: Sequence[int], name: str = "stride"
+) -> Sequence[int]:
     """Expands a pool's stride, which is the window's size where none is given.
 
     Raises:
@@ -109,7 +111,7 @@ def pool_stride(op: str, rank: int, stride: Any, kernel: Sequence[int]) -> Seque
     """
     if stride is None or (isinstance(stride, (tuple, list)) and not stride):
         return kernel
-    return one_per_axis(op, rank, "stride", stride)
+    return one_per_axis(op, rank, name, stride)
 
 
 def before_and_after(op: str, rank: int, name: str, value: Any) -> Sequence[int]:
@@ -182,6 +184,23 @@ def named_padding(
             total = _sym_max(((n - 1) // s) * s + d * (k - 1) + 1 - n, 0)
         pads += (total // 2, total - total // 2)
     return pads
+
+
+def conv_sizes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Sequence[int]:
+    """Gives the spatial sizes of a convolution's result; nothing is checked.
+
+    Lists that do not fit, and strides below one, are the operator's to refuse: then `sizes`.
+    """
+    if len(sizes) != len(stride) or len(kernel) != len(stride) or min(stride) < 1:
+        return sizes
+    ends = zip(sizes, kernel, stride, padding[::2], padding[1::2], dilation, strict=True)
+    return [(n + before + after - d * (k - 1) - 1) // s + 1 for n, k, s, before, after, d in ends]
 
 
 def divisor(op: str, divisor_override: int | None) -> int:

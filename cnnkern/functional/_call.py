@@ -19,6 +19,7 @@ from ._arguments import (
     Ints,
     Padding,
     before_and_after,
+    conv_sizes,
     conv_tensors,
     divisor,
     flag,
@@ -31,9 +32,11 @@ from ._arguments import (
     require_tensors,
     wrong_rank,
 )
+from ._in_use import ACTIVE, algorithm_in_use
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
 _CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
+_CONV_BLOCK: Any = torch.ops.cnnkern.conv_block.default
 _MAX_POOL: Any = torch.ops.cnnkern.max_pool.default
 _MAX_POOL_INDICES: Any = torch.ops.cnnkern.max_pool_indices.default
 _AVG_POOL: Callable[..., Tensor] = torch.ops.cnnkern.avg_pool.default
@@ -55,7 +58,10 @@ def conv(
     """Convolves; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
         refuse_algorithm(op, algorithm)
-    if not is_compiling():
+    compiling = is_compiling()
+    if (compiling or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
+    if not compiling:
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
         )
@@ -78,6 +84,64 @@ def conv(
         wrong_rank(op, rank, input)
     y = _CONV(input.unsqueeze(0), weight, bias, strides, pads, dilations, groups, relu, algorithm)
     return y.squeeze(0)
+
+
+def conv_block(
+    op: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Padding,
+    dilation: Ints,
+    groups: int,
+    pool_size: Ints,
+    pool_steps: Ints | None,
+    pool_padding: Padding,
+    pool_dilation: Ints,
+    ceil_mode: bool,
+    activation: str | None,
+    algorithm: str,
+) -> Tensor:
+    """Convolves and takes maxima; `op` is what the user called, the rest its arguments."""
+    if algorithm not in ALGORITHMS:
+        refuse_algorithm(op, algorithm)
+    conv_tensors(op, input, weight, bias)
+    groups = index(op, "groups", groups)
+    relu = is_relu(op, activation)
+    strides = one_per_axis(op, rank, "stride", stride)
+    dilations = one_per_axis(op, rank, "dilation", dilation)
+    window = one_per_axis(op, rank, "pool_size", pool_size)
+    pool_strides = pool_stride(op, rank, pool_steps, window, "pool_stride")
+    pool_dilations = one_per_axis(op, rank, "pool_dilation", pool_dilation)
+    flag(op, "ceil_mode", ceil_mode)
+    sizes, kernel = input.shape[-rank:], weight.shape[2:]
+    pads = (
+        named_padding(op, padding, sizes, kernel, strides, dilations)
+        if isinstance(padding, str)
+        else before_and_after(op, rank, "padding", padding)
+    )
+    pool_pads = (
+        named_padding(
+            op,
+            pool_padding,
+            conv_sizes(sizes, kernel, strides, pads, dilations),
+            window,
+            pool_strides,
+            pool_dilations,
+        )
+        if isinstance(pool_padding, str)
+        else before_and_after(op, rank, "pool_padding", pool_padding)
+    )
+    single = input.dim() == rank + 1
+    if single:
+        input = input.unsqueeze(0)
+    elif input.dim() != rank + 2:
+        wrong_rank(op, rank, input)
+    lists = strides, pads, dilations, groups, window, pool_strides, pool_pads, pool_dilations
+    y: Tensor = _CONV_BLOCK(input, weight, bias, *lists, ceil_mode, relu, False, algorithm)[0]
+    return y.squeeze(0) if single else y
 
 
 def max_pool(

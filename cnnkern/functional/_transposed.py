@@ -28,6 +28,7 @@ from ._arguments import (
     shape_text,
     wrong_rank,
 )
+from ._in_use import ACTIVE, algorithm_in_use
 
 _CONV_INPUT_GRAD: Any = torch.ops.cnnkern.conv_input_grad.default
 
@@ -54,6 +55,11 @@ def conv_transpose(
     groups = index(op, "groups", groups)
     relu = is_relu(op, activation)
     known_algorithm(op, algorithm)
+    compiling = is_compiling()
+    if (compiling or ACTIVE) and algorithm == "auto":
+        algorithm = algorithm_in_use(
+            True, input, weight, stride, padding, dilation, groups, output_padding
+        )
     strides = one_per_axis(op, rank, "stride", stride)
     dilations = one_per_axis(op, rank, "dilation", dilation)
     extra = one_per_axis(op, rank, "output_padding", output_padding)
@@ -90,7 +96,7 @@ def conv_transpose(
         relu and plain,
         algorithm,
     )
-    y: Tensor = NotImplemented if is_compiling() else fast_conv_input_grad(rank, *arguments)
+    y: Tensor = NotImplemented if compiling else fast_conv_input_grad(rank, *arguments)
     if y is NotImplemented:
         y = _CONV_INPUT_GRAD(*arguments)
     if not plain:

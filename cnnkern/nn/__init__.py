@@ -14,6 +14,7 @@ from .adaptive_pool import (
     AdaptiveMaxPool3d,
 )
 from .conv import Conv1d, Conv2d, Conv3d
+from .conv_block import ConvBlock2d
 from .conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .pool import AvgPool1d, AvgPool2d, AvgPool3d, MaxPool1d, MaxPool2d, MaxPool3d
 
@@ -30,6 +31,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvBlock2d",
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",

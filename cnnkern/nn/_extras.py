@@ -25,11 +25,13 @@ class Extras(_Base):
         arguments.is_relu(name, activation)
         arguments.known_algorithm(name, algorithm)
 
+    def _activation_text(self) -> str:
+        return "" if self.activation is None else f", activation={self.activation}"
+
     def extra_repr(self) -> str:
         """Describes the layer as torch does, then what is not torch's default."""
         text: str = super().extra_repr()  # type: ignore[no-untyped-call]
-        if self.activation is not None:
-            text += f", activation={self.activation}"
+        text += self._activation_text()
         if self.algorithm != "auto":
             text += f", algorithm={self.algorithm}"
         return text

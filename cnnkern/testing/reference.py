@@ -71,7 +71,7 @@ class Call:
 
     @property
     def symmetric(self) -> bool:
-        """Whether torch can say the padding: as much after as before."""
+        """Whether torch can say the padding, as much after as before."""
         return all(before == after for before, after in self.padding)
 
     @property

@@ -20,9 +20,10 @@ void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, 
 }
 
 void conv_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& x,
-                      const View& dw, void* db, const ParallelFor& parallel) {
-  if (algorithm == Algorithm::depthwise) return depthwise_weight_grad(g, dy, x, dw, db, parallel);
-  dense_weight_grad(g, algorithm, dy, x, dw, db, parallel);
+                      const View& dw, DataType result, void* db, const ParallelFor& parallel) {
+  if (algorithm == Algorithm::depthwise)
+    return depthwise_weight_grad(g, dy, x, dw, result, db, parallel);
+  dense_weight_grad(g, algorithm, dy, x, dw, result, db, parallel);
 }
 
 int64_t conv_workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,

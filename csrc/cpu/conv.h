@@ -13,9 +13,10 @@ void conv_forward(const ConvProblem&, Algorithm, const View& x, const View& w, c
 // transposed convolution, whose forward this is.
 void conv_input_grad(const ConvProblem&, Algorithm, const View& dy, const View& w, const void* bias,
                      const View& dx, const ParallelFor&);
-// dw and, where db is not null, the sums of dy over each channel (K values, contiguous).
+// dw and, where db is not null, the sums of dy over each channel (K values, contiguous), both of
+// the type `result`: the problem's, or float32 for one of 16 bits, which leaves the sums unrounded.
 void conv_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x, const View& dw,
-                      void* db, const ParallelFor&);
+                      DataType result, void* db, const ParallelFor&);
 
 // What the calls above allocate beside their outputs, at most, on this many threads; independent
 // of the batch. The plan prints it.

@@ -200,7 +200,7 @@ struct WeightGradPlan {
 }  // namespace
 
 void depthwise_weight_grad(const ConvProblem& g, const View& dy, const View& x, const View& dw,
-                           void* db, const ParallelFor& parallel) {
+                           DataType result, void* db, const ParallelFor& parallel) {
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const Axes axes = forward_axes(g);
   WeightGradPlan plan(g, x.stride[1] == 1, g.n, axes, k);
@@ -233,8 +233,9 @@ void depthwise_weight_grad(const ConvProblem& g, const View& dy, const View& x, 
     parts.source = mine.take<int64_t>(call.blocks.pixels);
     k.depthwise_weight_grad(call, parts, begin, end);
   });
+  const auto store = kernels().conv->type[int(result)].depthwise_weight_grad_store;
   run_tasks(parallel, call.channel_blocks, double(plan.sums()) * 4,
-            [&](int64_t begin, int64_t end) { k.depthwise_weight_grad_store(call, begin, end); });
+            [&](int64_t begin, int64_t end) { store(call, begin, end); });
 }
 
 int64_t depthwise_weight_grad_workspace(const ConvProblem& g, int64_t threads) {

@@ -201,9 +201,9 @@ inline void depthwise_weight_grad(const DepthwiseWeightGradCall& g,
             const int64_t p = pixels * chunk / chunks, count = pixels * (chunk + 1) / chunks - p;
             const A* const from = grads + p * pitch + c;
             if (g.db) {
-              Vec<A> total{};
-              for (int64_t i = 0; i < count; ++i) total += load(from + i * pitch);
-              store(to + taps * n, load(to + taps * n) + total);
+              CompensatedSum<A> sum;
+              for (int64_t i = 0; i < count; ++i) sum.add(load(from + i * pitch));
+              store(to + taps * n, load(to + taps * n) + sum.total());
             }
             if (!taps) continue;
             for_each_tile(taps, kDepthwiseTile, [&](int height, int64_t tap) {

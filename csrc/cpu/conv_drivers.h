@@ -12,7 +12,7 @@ void gather_conv(const ConvProblem&, Direction, Algorithm, const View& x, const 
 int64_t gather_conv_workspace(const ConvProblem&, Direction, Algorithm, int64_t threads);
 
 void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x, const View& dw,
-                       void* db, const ParallelFor&);
+                       DataType result, void* db, const ParallelFor&);
 int64_t dense_weight_grad_workspace(const ConvProblem&, Algorithm, int64_t threads);
 
 // groups = c; k any multiple of it.
@@ -21,7 +21,7 @@ void depthwise_conv(const ConvProblem&, Direction, const View& x, const View& w,
 int64_t depthwise_conv_workspace(const ConvProblem&, Direction, int64_t threads);
 
 void depthwise_weight_grad(const ConvProblem&, const View& dy, const View& x, const View& dw,
-                           void* db, const ParallelFor&);
+                           DataType result, void* db, const ParallelFor&);
 int64_t depthwise_weight_grad_workspace(const ConvProblem&, int64_t threads);
 
 }  // namespace cnnkern::cpu

@@ -27,7 +27,7 @@ struct TaskScratch {
 }  // namespace
 
 void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& x,
-                       const View& dw, void* db, const ParallelFor& parallel) {
+                       const View& dw, DataType result, void* db, const ParallelFor& parallel) {
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const int64_t element = compute_size(g.dtype);
   Axes axes = forward_axes(g);
@@ -82,8 +82,9 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
     parts.row = mine.take<int64_t>(task.rows);
     k.weight_grad(call, parts, begin, end);
   });
+  const auto store = kernels().conv->type[int(result)].weight_grad_store;
   run_tasks(parallel, call.tasks() / call.splits, double(call.tasks() * cut.sums_size),
-            [&](int64_t begin, int64_t end) { k.weight_grad_store(call, begin, end); });
+            [&](int64_t begin, int64_t end) { store(call, begin, end); });
 }
 
 int64_t dense_weight_grad_workspace(const ConvProblem& problem, Algorithm algorithm,

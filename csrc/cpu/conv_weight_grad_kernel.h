@@ -29,9 +29,9 @@ template <class A>
 CNNKERN_INLINE void add_output_grad(const A* dy, int64_t pixels, int vectors, A* sums) {
   constexpr int n = lanes<A>;
   for (int v = 0; v < vectors; ++v) {
-    Vec<A> total{};
-    for (int64_t p = 0; p < pixels; ++p) total += load(dy + (p * vectors + v) * n);
-    store(sums + v * n, load(sums + v * n) + total);
+    CompensatedSum<A> sum;
+    for (int64_t p = 0; p < pixels; ++p) sum.add(load(dy + (p * vectors + v) * n));
+    store(sums + v * n, load(sums + v * n) + sum.total());
   }
 }
 

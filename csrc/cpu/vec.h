@@ -218,3 +218,20 @@ CNNKERN_INLINE bool any(V mask) {
   for (int64_t bits : part) seen |= bits;
   return seen != 0;
 }
+
+// A sum, lane by lane, that keeps what each addition rounds away (D. Knuth, The Art of Computer
+// Programming 2, 4.2.2, theorem B): for sums so long or so cancelling that no blocking would do.
+template <class A>
+class CompensatedSum {
+ public:
+  CNNKERN_INLINE void add(Vec<A> v) {
+    const Vec<A> sum = sum_ + v, added = sum - sum_;
+    lost_ += (sum_ - (sum - added)) + (v - added);
+    sum_ = sum;
+  }
+  // Beside an infinity the parts lost are NaN.
+  CNNKERN_INLINE Vec<A> total() const { return lost_ == lost_ ? sum_ + lost_ : sum_; }
+
+ private:
+  Vec<A> sum_{}, lost_{};
+};

@@ -123,7 +123,8 @@ ConvArguments<I> conv_arguments(const char* op, List<I> input, List<I> weight, L
 template <class I>
 PoolArguments<I> pool_arguments(PoolKind kind, List<I> input, List<I> kernel, List<I> stride,
                                 List<I> padding, List<I> dilation, bool ceil_mode,
-                                bool count_include_pad, const I& divisor, List<I> output_size) {
+                                bool count_include_pad, const I& divisor,
+                                List<I> output_size = {}) {
   const int64_t dim = input.size();
   const bool max = kind == PoolKind::max;
   const char* const op = output_size.empty()

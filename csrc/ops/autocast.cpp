@@ -4,7 +4,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
-#include "call.h"
+#include "call_block.h"
 
 namespace cnnkern::ops {
 namespace {
@@ -42,11 +42,27 @@ Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const Op
                               {stride, padding, dilation, std::move(groups), algorithm});
 }
 
+template <c10::DeviceType device>
+std::tuple<Tensor, Tensor> conv_block(const Tensor& input, const Tensor& weight,
+                                      const OptionalTensor& bias, SymInts stride, SymInts padding,
+                                      SymInts dilation, c10::SymInt groups, SymInts pool_size,
+                                      SymInts pool_stride, SymInts pool_padding,
+                                      SymInts pool_dilation, bool ceil_mode, bool relu,
+                                      bool return_argmax, std::string_view algorithm) {
+  const c10::impl::ExcludeDispatchKeyGuard once(key_of(device));
+  return call_conv_block(cast<device>(input), cast<device>(weight), cast<device>(bias), relu,
+                         return_argmax,
+                         {{stride, padding, dilation, std::move(groups), algorithm},
+                          {pool_size, pool_stride, pool_padding, pool_dilation, ceil_mode}});
+}
+
 TORCH_LIBRARY_IMPL(cnnkern, AutocastCPU, m) {
+  m.impl("conv_block", conv_block<c10::DeviceType::CPU>);
   m.impl("conv", conv<c10::DeviceType::CPU>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CPU>);
 }
 TORCH_LIBRARY_IMPL(cnnkern, Autocast, m) {
+  m.impl("conv_block", conv_block<c10::DeviceType::CUDA>);
   m.impl("conv", conv<c10::DeviceType::CUDA>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CUDA>);
 }

@@ -6,23 +6,15 @@
 //   weight_grad(dy, x):  d dy = conv(x, g)        d x = input_grad(dy, g)
 // A fused ReLU differentiates from its output, so that nothing else is saved for it.
 #include <ATen/ops/add.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/threshold_backward.h>
 #include <torch/library.h>
 
-#include "node.h"
+#include "traced_node.h"
 
 namespace cnnkern::ops {
 namespace {
 
 enum class Kind { conv, input_grad, weight_grad };
-
-// Sums everything but the channels: the gradient of a bias.
-Tensor channel_sum(const Tensor& t) {
-  std::vector<int64_t> axes{0};
-  for (int64_t axis = 2; axis < t.dim(); ++axis) axes.push_back(axis);
-  return at::sum(t, axes);
-}
 
 // One value a channel, in the shape of t.
 Tensor expand_channels(const Tensor& values, SymInts shape) {
@@ -36,6 +28,7 @@ struct StoredGeometry {
   c10::SymInt groups;
   std::string algorithm;
 
+  StoredGeometry() = default;
   explicit StoredGeometry(const ConvGeometry& g)
       : stride(g.stride.vec()),
         padding(g.padding.vec()),
@@ -45,13 +38,14 @@ struct StoredGeometry {
   operator ConvGeometry() const { return {stride, padding, dilation, groups, algorithm}; }
 };
 
-struct ConvBackward final : Node {
-  Kind kind;
-  bool relu;
+struct ConvBackward final : TracedNode<ConvBackward> {
+  Kind kind = Kind::conv;
+  bool relu = false;
   StoredGeometry geometry;
   SavedVariable a, b, output;  // output: of a fused ReLU
   std::vector<c10::SymInt> a_size, b_size;
 
+  ConvBackward() = default;
   ConvBackward(Kind kind, bool relu, const ConvGeometry& geometry)
       : kind(kind), relu(relu), geometry(geometry) {}
 
@@ -66,8 +60,13 @@ struct ConvBackward final : Node {
     b.reset_data();
     output.reset_data();
   }
-  variable_list apply(variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  template <class Each>
+  void visit(Each&& each) {
+    each(kind), each(relu), each(geometry.stride), each(geometry.padding);
+    each(geometry.dilation), each(geometry.groups), each(geometry.algorithm);
+    each(a), each(b), each(output), each(a_size), each(b_size);
+  }
+  variable_list backward(const variable_list& grads) {
     return kind == Kind::weight_grad ? backward_of_weight_grad(grads[0], grads[1])
                                      : backward_of_map(grads[0]);
   }
@@ -76,13 +75,13 @@ struct ConvBackward final : Node {
     variable_list result(3);
     if (!incoming.defined()) return result;
     const Tensor g = relu ? at::threshold_backward(incoming, output.unpack(), 0) : incoming;
-    const bool bias = task_should_compute_output(2);
-    if (task_should_compute_output(0)) {
+    const bool bias = wants(2);
+    if (wants(0)) {
       const Tensor weight = b.unpack();
       result[0] = kind == Kind::conv ? call_conv_input_grad(g, weight, {}, a_size, false, geometry)
                                      : call_conv(g, weight, {}, false, geometry);
     }
-    if (task_should_compute_output(1)) {
+    if (wants(1)) {
       const Tensor input = a.unpack();
       if (kind == Kind::conv)
         std::tie(result[1], result[2]) = call_conv_weight_grad(g, input, b_size, bias, geometry);
@@ -98,7 +97,7 @@ struct ConvBackward final : Node {
 
   variable_list backward_of_weight_grad(const Tensor& g, const Tensor& g_bias) {
     variable_list result(2);
-    if (task_should_compute_output(0)) {
+    if (wants(0)) {
       if (g.defined())  // the bias gradient's own gradient adds to each channel, as a bias does
         result[0] =
             call_conv(b.unpack(), g, g_bias.defined() ? OptionalTensor(g_bias) : std::nullopt,
@@ -106,7 +105,7 @@ struct ConvBackward final : Node {
       else if (g_bias.defined())
         result[0] = expand_channels(g_bias, a_size);
     }
-    if (task_should_compute_output(1) && g.defined())
+    if (wants(1) && g.defined())
       result[1] = call_conv_input_grad(a.unpack(), g, {}, b_size, false, geometry);
     return result;
   }

@@ -5,7 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include "node.h"
+#include "traced_node.h"
 
 namespace cnnkern::ops {
 namespace {
@@ -36,9 +36,10 @@ Tensor apply_map(Map map, const Tensor& t, const Tensor& argmax, SymInts input_s
 
 struct StoredGeometry {
   std::vector<c10::SymInt> kernel, stride, padding, dilation, output_size;
-  bool ceil_mode, count_include_pad;
+  bool ceil_mode = false, count_include_pad = false;
   c10::SymInt divisor;
 
+  StoredGeometry() = default;
   explicit StoredGeometry(const PoolGeometry& g)
       : kernel(g.kernel.vec()),
         stride(g.stride.vec()),
@@ -53,12 +54,13 @@ struct StoredGeometry {
   }
 };
 
-struct PoolBackward final : Node {
-  Map map;  // that the gradient of a result goes through
+struct PoolBackward final : TracedNode<PoolBackward> {
+  Map map = Map::avg;  // that the gradient of a result goes through
   StoredGeometry geometry;
   SavedVariable argmax;
   std::vector<c10::SymInt> input_size;
 
+  PoolBackward() = default;
   PoolBackward(Map map, const PoolGeometry& geometry, SymInts input_size)
       : map(map), geometry(geometry), input_size(input_size.vec()) {}
 
@@ -72,10 +74,15 @@ struct PoolBackward final : Node {
     const std::lock_guard<std::mutex> lock(mutex_);
     argmax.reset_data();
   }
-  variable_list apply(variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  template <class Each>
+  void visit(Each&& each) {
+    each(map), each(geometry.kernel), each(geometry.stride), each(geometry.padding);
+    each(geometry.dilation), each(geometry.ceil_mode), each(geometry.count_include_pad);
+    each(geometry.divisor), each(geometry.output_size), each(argmax), each(input_size);
+  }
+  variable_list backward(const variable_list& grads) {
     variable_list result(1);
-    if (grads[0].defined() && task_should_compute_output(0))
+    if (grads[0].defined() && wants(0))
       result[0] = apply_map(map, grads[0], argmax.unpack(), input_size, geometry);
     return result;
   }

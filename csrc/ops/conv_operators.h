@@ -2,7 +2,7 @@
 // The convolutions, the same steps on every device: check, guard the device, choose, allocate, run.
 // A Backend has Guard(tensor), choose(problem, direction, algorithm, tensor), allocate(sizes,
 // options, format), and forward, input_grad, weight_grad, which run an algorithm on tensors that
-// are not empty.
+// are not empty. Operators over blocks of images also take kBlockBytes.
 #pragma once
 #include <ATen/ops/empty.h>
 #include <ATen/ops/relu.h>
@@ -10,6 +10,7 @@
 
 #include "../plan/plan.h"
 #include "arguments.h"
+#include "channel_sum.h"
 
 namespace cnnkern::ops {
 
@@ -112,11 +113,7 @@ std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Ten
   if (grad_output.numel() == 0 || dw.numel() == 0) {
     dw.zero_();
     db.zero_();
-    if (bias_grad && grad_output.numel() != 0) {
-      std::vector<int64_t> axes{0};
-      for (int64_t axis = 2; axis < grad_output.dim(); ++axis) axes.push_back(axis);
-      db.copy_(grad_output.sum(axes));
-    }
+    if (bias_grad && grad_output.numel() != 0) db.copy_(channel_sum(grad_output));
     return {dw, db};
   }
   Backend::weight_grad(op, problem, chosen, grad_output, input, dw, db);

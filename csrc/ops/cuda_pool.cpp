@@ -4,7 +4,9 @@
 
 #if CNNKERN_CUDA || CNNKERN_EMULATED
 #include "../cuda/pool.h"
+#include "conv_block_operators.h"
 #include "cuda_argument.h"
+#include "cuda_conv.h"
 #include "cuda_device.h"
 #include "pool_operators.h"
 
@@ -70,7 +72,10 @@ struct Cuda {
 
 }  // namespace
 
-void register_cuda_pool(torch::Library& m) { register_pool<Cuda>(m); }
+void register_cuda_pool(torch::Library& m) {
+  register_pool<Cuda>(m);
+  register_conv_block<CudaConv, Cuda>(m);
+}
 
 }  // namespace cnnkern::ops
 #endif

@@ -7,6 +7,7 @@
 #include <torch/csrc/autograd/saved_variable.h>
 
 #include "call.h"
+#include "channel_sum.h"
 
 namespace cnnkern::ops {
 

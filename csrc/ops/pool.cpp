@@ -2,6 +2,8 @@
 // The pools on the CPU.
 #include "../cpu/pool.h"
 
+#include "conv_block_operators.h"
+#include "cpu_conv.h"
 #include "output.h"
 #include "pool_operators.h"
 
@@ -57,7 +59,10 @@ struct Cpu {
   }
 };
 
-TORCH_LIBRARY_IMPL(cnnkern, CPU, m) { register_pool<Cpu>(m); }
+TORCH_LIBRARY_IMPL(cnnkern, CPU, m) {
+  register_pool<Cpu>(m);
+  register_conv_block<CpuConv, Cpu>(m);
+}
 
 }  // namespace
 }  // namespace cnnkern::ops

@@ -18,6 +18,21 @@ TORCH_LIBRARY(cnnkern, m) {
       "SymInt[] padding, SymInt[] dilation, SymInt groups, bool bias_grad, str algorithm) -> "
       "(Tensor, Tensor)");
 
+  // Convolution and the max pool over its result, which is never there as a whole.
+  m.def(
+      "conv_block(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, "
+      "SymInt[] dilation, SymInt groups, SymInt[] pool_size, SymInt[] pool_stride, "
+      "SymInt[] pool_padding, SymInt[] pool_dilation, bool ceil_mode, bool relu, "
+      "bool return_argmax, str algorithm) -> (Tensor, Tensor)");
+  // The gradients of input, weight and bias; of size 0 unless wanted. weight is needed for the
+  // first, input for the second; output is given where a ReLU was fused.
+  m.def(
+      "conv_block_grad(Tensor grad_output, Tensor? input, Tensor? weight, Tensor? output, "
+      "Tensor argmax, SymInt[] input_size, SymInt[] weight_size, SymInt[] stride, "
+      "SymInt[] padding, SymInt[] dilation, SymInt groups, SymInt[] pool_size, "
+      "SymInt[] pool_stride, SymInt[] pool_padding, SymInt[] pool_dilation, bool ceil_mode, "
+      "bool[3] wanted, str algorithm) -> (Tensor, Tensor, Tensor)");
+
   // With an output_size the windows are those of an adaptive pool; the other lists are empty then.
   // The second result, of size 0 unless return_argmax, holds the winning tap of each window.
   m.def(

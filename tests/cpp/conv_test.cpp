@@ -346,7 +346,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
     dy.each([&](const Sizes& o) { rb.add({0, o[1], 0, 0, 0}, dy.get(o)); });
     const Checker c{g, std::string(name) + " weight gradient", integers};
     const bool same = run_both(dw, db, [&](const cpu::ParallelFor& parallel) {
-      cpu::conv_weight_grad(g, algorithm, dy.view(), x.view(), dw.view(),
+      cpu::conv_weight_grad(g, algorithm, dy.view(), x.view(), dw.view(), g.dtype,
                             g.bias ? db.view().data : nullptr, parallel);
     });
     good = (same || c.fail("tasks change bits")) && c.matches(dw, r) && good;

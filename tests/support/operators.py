@@ -29,7 +29,7 @@ class Sample:
 
         def apply(*tensors: Tensor) -> Any:
             result = op(*tensors, *rest)
-            return result[0] if self.op == "max_pool" else result
+            return result[0] if self.op in ("conv_block", "max_pool") else result
 
         return apply
 
@@ -81,6 +81,30 @@ def _conv_samples(rank: int) -> dict[str, Sample]:
     }
 
 
+# By rank: window, stride, padding of the pool over what CONV makes.
+BLOCK = {
+    1: ([2], [1], [1, 0]),
+    2: ([2, 3], [1, 2], [1, 0, 0, 1]),
+    3: ([2, 1, 2], [1, 1, 2], [0, 1, 0, 0, 1, 0]),
+}
+
+
+def _block_samples(rank: int) -> dict[str, Sample]:
+    input, weight, *lists = CONV[rank]
+    groups = input[1] // weight[1]
+    rest = (*lists, groups, *BLOCK[rank], [1] * rank, True)
+    x, w, b = _normal(*input), _normal(*weight), _normal(weight[0])
+    samples = {}
+    for name, relu in (("", False), (" with ReLU", True)):
+        y, argmax = OPS.conv_block(x, w, b, *rest, relu, True, "auto")
+        grad = (y if relu else None, argmax, list(input), list(weight), *rest, [True] * 3, "auto")
+        samples["conv_block" + name] = Sample("conv_block", (x, w, b), (*rest, relu, True, "auto"))
+        samples["conv_block_grad" + name] = Sample(
+            "conv_block_grad", (_normal(*y.shape), x, w), grad
+        )
+    return samples
+
+
 def _pool_samples(rank: int) -> dict[str, Sample]:
     input, kernel, stride, padding = POOL[rank]
     x, ones, size = _distinct(*input), [1] * rank, list(input)
@@ -119,9 +143,14 @@ def samples() -> dict[str, Sample]:
     return {
         f"{name}, rank {rank}": sample
         for rank in (1, 2, 3)
-        for name, sample in (_conv_samples(rank) | _pool_samples(rank)).items()
+        for name, sample in (
+            _conv_samples(rank) | _block_samples(rank) | _pool_samples(rank)
+        ).items()
     }
 
 
 def all_arguments(sample: Sample, dtype: torch.dtype, needs_grad: bool) -> tuple[Any, ...]:
-    return (*(t.to(dtype).requires_grad_(needs_grad) for t in sample.tensors), *sample.rest)
+    rest = (
+        r.to(dtype) if isinstance(r, Tensor) and r.is_floating_point() else r for r in sample.rest
+    )
+    return (*(t.to(dtype).requires_grad_(needs_grad) for t in sample.tensors), *rest)

@@ -8,6 +8,8 @@ and 512.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,7 @@ class Audio(nn.Module):
         x = self.pool2(self.conv2(x).relu())
         x = self.pool3(self.conv3(x).relu())
         x = self.conv4(x).relu()
-        over_time = (x.mean(2), x.amax(2), x.square().mean(2).sqrt())
+        root_mean_square = torch.linalg.vector_norm(x, dim=2) / math.sqrt(x.shape[2])
+        over_time = (x.mean(2), x.amax(2), root_mean_square)
         y: Tensor = self.output(self.dense(torch.cat(over_time, 1)))
         return y
