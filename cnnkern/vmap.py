@@ -195,7 +195,7 @@ def _max_pool(
     assert dim is not None
     values, argmax = _OPS.max_pool(_fold(input, dim, 0), *rest)
     values, at = _unfold(values, info.batch_size, 0)
-    if not rest[-1]:
+    if not rest[5]:  # return_argmax
         return (values, argmax), (at, None)
     argmax, argmax_at = _unfold(argmax, info.batch_size, 0)
     return (values, argmax), (at, argmax_at)

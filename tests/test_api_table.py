@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import inspect
 import sys
 from pathlib import Path
@@ -14,9 +13,6 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import api_table  # noqa: E402
-
-# Patterns of names that are still to come. Each must match one that is missing.
-NOT_YET = ("adaptive_*", "Adaptive*")
 
 RANKS = ("1d", "2d", "3d")
 PROMISED = {
@@ -59,22 +55,15 @@ def rows() -> list[api_table.Row]:
     return list(api_table.rows())
 
 
-def is_expected(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in NOT_YET)
-
-
 def test_nothing_is_missing(rows: list[api_table.Row]) -> None:
-    missing = [row.name for row in rows if row.state == "missing"]
-    assert [name for name in missing if not is_expected(name)] == []
-    for pattern in NOT_YET:
-        assert fnmatch.filter(missing, pattern), f"{pattern} is there: take it out of NOT_YET"
+    assert [row.name for row in rows if row.state == "missing"] == []
 
 
 @pytest.mark.parametrize("module", PROMISED)
 def test_what_is_promised_is_supported(rows: list[api_table.Row], module: str) -> None:
     state = {row.name: row.state for row in rows if row.module == module}
     for name in PROMISED[module]:
-        assert state[name] == ("missing" if is_expected(name) else "supported"), name
+        assert state[name] == "supported", name
 
 
 def test_no_signature_deviates(rows: list[api_table.Row]) -> None:

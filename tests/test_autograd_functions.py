@@ -12,7 +12,15 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import cnnkern
-from cnnkern.autograd import AvgPool, Conv, ConvTranspose, MaxPool, MaxUnpool
+from cnnkern.autograd import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    MaxPool,
+    MaxUnpool,
+)
 
 
 def sample(*shape: int) -> Tensor:
@@ -88,6 +96,10 @@ POOLS: list[tuple[type[torch.autograd.Function], str, tuple[Any, ...]]] = [
     (AvgPool, "avg_pool", (2,)),
     (AvgPool, "avg_pool", (3, 2, 1, True, False)),
     (AvgPool, "avg_pool", (3, 2, "same")),
+    (AdaptiveMaxPool, "adaptive_max_pool", (3,)),
+    (AdaptiveMaxPool, "adaptive_max_pool", (1,)),
+    (AdaptiveAvgPool, "adaptive_avg_pool", (3,)),
+    (AdaptiveAvgPool, "adaptive_avg_pool", (7,)),
 ]
 
 

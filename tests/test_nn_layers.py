@@ -56,6 +56,8 @@ AVG: list[dict[str, Any]] = [
 def options(name: str) -> list[dict[str, Any]]:
     if name.startswith("ConvTranspose"):
         return TRANSPOSE
+    if name.startswith("Adaptive"):
+        return [{}, {"return_indices": True}] if "Max" in name else [{}]
     return CONV if name.startswith("Conv") else MAX if name.startswith("Max") else AVG
 
 

@@ -118,6 +118,23 @@ def _pool_samples(rank: int) -> dict[str, Sample]:
         "max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists)),
         "avg_pool": Sample("avg_pool", (x,), average),
         "avg_pool_grad": Sample("avg_pool_grad", (g,), (size, *average)),
+        **_adaptive_samples(x),
+    }
+
+
+def _adaptive_samples(x: Tensor) -> dict[str, Sample]:
+    # Windows of different sizes along the first axis, of one size along the second, where it is.
+    count, size = [2, 3, 2][: x.dim() - 2], list(x.shape)
+    lists: tuple[Any, ...] = ([], [], [], [], False)
+    y, argmax = OPS.max_pool(x, *lists, True, count)
+    average = ([], [], [], False, True, 0, count)
+    g = _normal(*y.shape)
+    return {
+        "adaptive max_pool": Sample("max_pool", (x,), (*lists, True, count)),
+        "adaptive max_pool_grad": Sample("max_pool_grad", (g,), (argmax, size, *lists, count)),
+        "adaptive max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists, count)),
+        "adaptive avg_pool": Sample("avg_pool", (x,), average),
+        "adaptive avg_pool_grad": Sample("avg_pool_grad", (g,), (size, *average)),
     }
 
 
