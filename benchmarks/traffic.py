@@ -135,7 +135,7 @@ def pool_rows(problem: str) -> list[Row]:
     lists = (call.kernel_size, call.stride, call.flat_padding)
     size = list(call.input_size)
     least = 4 * (x.numel() + dy.numel())
-    if call.op.startswith("max"):
+    if call.is_max:
         rest = (*lists, call.dilation, call.ceil_mode)
         argmax = ops.max_pool(x, *rest, True)[1]
         return [

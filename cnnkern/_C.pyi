@@ -66,6 +66,15 @@ class PoolProblem:
     @property
     def divisor(self) -> int: ...
     @property
+    def adaptive(self) -> bool:
+        """Whether it was named as one; windows may then have different sizes.
+
+        kernel_size is the largest then, and stride has no meaning on axes of such windows.
+        """
+    @property
+    def sliding(self) -> PoolProblem | None:
+        """The pool of sliding windows that this one is; None where windows differ in size."""
+    @property
     def dtype(self) -> str: ...
     @property
     def format(self) -> str: ...

@@ -19,6 +19,7 @@ from .benchmark.profile import profile
 from .convert import convert, revert
 from .coverage import coverage
 from .explanation import explain
+from .fuse import fuse
 from .override import override
 from .plans import load_plans
 from .use import use
@@ -29,6 +30,7 @@ __all__ = [
     "coverage",
     "explain",
     "functional",
+    "fuse",
     "load_plans",
     "nn",
     "override",

@@ -49,7 +49,9 @@ def convert(model: Module) -> Module:
     of them changes. What is left as it is, and why, says :func:`cnnkern.coverage`: subclasses of
     them, which may compute something else, TorchScript, layers whose ``forward`` was replaced,
     those prepared for quantization or sharded by ``fully_shard``, and weights that are no plain
-    tensors of float64, float32, float16 or bfloat16. Calling it again changes nothing more.
+    tensors of float64, float32, float16 or bfloat16. Calling it again changes nothing more. A pool
+    takes its dtype from its input: one that pools integers is torch's to keep, by
+    :func:`revert` of that layer.
 
     Args:
         model: a module, which may be such a layer itself.

@@ -50,11 +50,18 @@ class CoveredLayer:
 
 @dataclass(frozen=True)
 class Fusion:
-    """What :func:`cnnkern.fuse` did at a layer; or, where ``done`` is empty, why it did nothing."""
+    """What :func:`cnnkern.fuse` did at a convolution; ``reason`` says why nothing, or not more."""
 
     name: str
     done: str
     reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """Both in words."""
+        if not self.done:
+            return f"nothing: {self.reason}"
+        return f"{self.done}; {self.reason}" if self.reason else self.done
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Coverage:
         parts = [*self._table(), self._foot()]
         if self.fusions:
             rows = [("fused at", "what")]
-            rows += [(f.name, f.done or f"nothing: {f.reason}") for f in self.fusions]
+            rows += [(f.name, f.text) for f in self.fusions]
             parts += ["", *_aligned(rows)]
         return "\n".join(parts)
 

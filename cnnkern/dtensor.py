@@ -29,6 +29,7 @@ __all__ = ["register"]
 _Form = tuple[list[Placement | None], list[Placement | None]]
 
 _OPS: Any = torch.ops.cnnkern
+_RETURN_ARGMAX = 5  # among max_pool's arguments that are no tensors
 _BATCH, _WHOLE, _SUM = Shard(0), Replicate(), Partial()
 
 
@@ -54,7 +55,7 @@ def _weight_grad(grad_output: Any, input: Any, *rest: Any) -> list[_Form]:
 
 
 def _max_pool(input: Any, *rest: Any) -> list[_Form]:
-    argmax = _BATCH if rest[-1] else _WHOLE
+    argmax = _BATCH if rest[_RETURN_ARGMAX] else _WHOLE
     return [
         _forms([_WHOLE, _WHOLE], [_WHOLE], len(rest)),
         _forms([_BATCH, argmax], [_BATCH], len(rest)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from . import _C
-from .problem import ConvProblem, Problem, problem_of
+from .problem import ConvProblem, PoolProblem, Problem, problem_of
 
 __all__ = ["Explanation", "explain"]
 
@@ -28,7 +28,7 @@ class Explanation:
 
     def _table(self) -> Iterable[str]:
         sums = "float64" if self.problem.dtype == "float64" else "float32"
-        if self.problem.op.startswith("max"):
+        if "max_pool" in self.problem.op:
             sums = "-"
         rows = [
             ("direction", "algorithm", "workspace", "predicted", "bound by", "FLOPs", "bytes")
@@ -137,6 +137,10 @@ def _head(problem: Problem) -> Iterable[str]:
     yield str(problem)
     weight = f", weight {problem.weight_size}" if isinstance(problem, ConvProblem) else ""
     yield f"input {problem.input_size}{weight} -> output {problem.output_size}"
+    if isinstance(problem, PoolProblem) and problem.adaptive:
+        same = problem.sliding
+        largest = "x".join(map(str, problem.kernel_size))
+        yield f"windows slide: {same}" if same else f"windows of different sizes, at most {largest}"
 
 
 def _in_words(device: str) -> str:

@@ -143,7 +143,11 @@ def _max_pool(
     dilation: Sequence[int],
     ceil_mode: bool,
     return_argmax: bool,
+    output_size: Sequence[int] = (),
 ) -> tuple[_Value, _Value]:
+    if output_size:
+        kernel_size = stride = _even_windows("adaptive_max_pool", input, output_size)
+        padding, dilation = (0,) * 2 * len(stride), (1,) * len(stride)
     y, indices = _op().MaxPool(
         input,
         kernel_shape=kernel_size,
@@ -174,7 +178,11 @@ def _avg_pool(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor: int,
+    output_size: Sequence[int] = (),
 ) -> _Value:
+    if output_size:
+        kernel_size = stride = _even_windows("adaptive_avg_pool", input, output_size)
+        padding = (0,) * 2 * len(stride)
     if divisor and ceil_mode:
         raise NotImplementedError(
             "cnnkern.onnx: avg_pool with divisor_override and ceil_mode has no word in ONNX"
@@ -206,3 +214,14 @@ def _known(what: str, sizes: Sequence[Any]) -> list[int]:
             "fixed sizes, or torch's layers (cnnkern.revert)"
         )
     return images
+
+
+def _even_windows(what: str, input: _Value, output_size: Sequence[int]) -> list[int]:
+    # The window, and step, of an adaptive pool whose windows are all alike.
+    sizes = _known(what, input.shape)
+    if any(n % p for n, p in zip(sizes, output_size, strict=True)):
+        raise NotImplementedError(
+            f"cnnkern.onnx: {what} has a word in ONNX only where the images' sizes are multiples "
+            f"of the output's, got {sizes} and {list(output_size)}"
+        )
+    return [n // p for n, p in zip(sizes, output_size, strict=True)]

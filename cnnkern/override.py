@@ -131,6 +131,8 @@ def _targets() -> dict[Any, tuple[str, Callable[..., Any]]]:
         torch.convolution: ("convolution", _convolution)
     }
     for name in functional.__all__:
+        if name.endswith("_with_indices"):
+            continue  # a name of what stands without it
         ours = getattr(functional, name)
         for space in (torch._C._nn, torch, torch.nn.functional):
             theirs = getattr(space, name, None)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ._C import ConvProblem, PoolProblem, parse
 from .functional import _arguments as arguments
+from .functional._adaptive import output_sizes
 
 __all__ = ["ConvProblem", "PoolProblem", "Problem", "parse", "problem_of"]
 
@@ -24,13 +25,16 @@ _CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _MAX_POOL = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 _AVG_POOL = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_ADAPTIVE_MAX_POOL = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
+_ADAPTIVE_AVG_POOL = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 def problem_of(layer: nn.Module, input: Tensor) -> Problem:
     """Gives the problem that a layer of torch.nn or cnnkern.nn has with an input.
 
     Args:
-        layer: a convolution, transposed convolution, max or average pooling over 1 to 3 axes.
+        layer: a convolution, transposed convolution, max or average pooling, adaptive or not, over
+            1 to 3 axes.
         input: what it would be called with; only its shape, dtype and memory format count. An
             input without a batch counts as a batch of one.
 
@@ -52,6 +56,8 @@ def problem_of(layer: nn.Module, input: Tensor) -> Problem:
         ("conv_transpose", _CONV_TRANSPOSE),
         ("max_pool", _MAX_POOL),
         ("avg_pool", _AVG_POOL),
+        ("adaptive_max_pool", _ADAPTIVE_MAX_POOL),
+        ("adaptive_avg_pool", _ADAPTIVE_AVG_POOL),
     ):
         for rank, kind in enumerate(kinds, 1):
             if isinstance(layer, kind):
@@ -68,9 +74,13 @@ def _problem(op: str, rank: int, layer: Any, input: Tensor) -> Problem:
         shape.insert(0, 1)
     if len(shape) != rank + 2:
         raise ValueError(f"{op}: expected input of {rank + 2} axes, got {tuple(input.shape)}")
-    options: dict[str, object] = {"stride": layer.stride, "padding": layer.padding}
+    options: dict[str, object] = {}
+    if not op.startswith("adaptive"):
+        options |= {"stride": layer.stride, "padding": layer.padding}
     shapes = [shape]
-    if op.startswith("conv"):
+    if op.startswith("adaptive"):
+        options["output"] = output_sizes(op, rank, layer.output_size, shape)
+    elif op.startswith("conv"):
         shapes.append(_weight_size(op, layer))
         options |= {"dilation": layer.dilation, "groups": layer.groups}
         if layer.padding_mode != "zeros":

@@ -221,7 +221,7 @@ def _max_pool(
     assert dim is not None
     values, argmax = _OPS.max_pool(_fold(input, dim, 0), *rest)
     values, at = _unfold(values, info.batch_size, 0)
-    if not rest[-1]:
+    if not rest[5]:  # return_argmax
         return (values, argmax), (at, None)
     argmax, argmax_at = _unfold(argmax, info.batch_size, 0)
     return (values, argmax), (at, argmax_at)
@@ -351,6 +351,22 @@ def _avg_pool(info: Any, in_dims: tuple[Dim, ...], input: Tensor, *rest: Any) ->
     return _unfold(_OPS.avg_pool(folded, *rest), info.batch_size, 0)
 
 
+def _max_unpool(
+    info: Any, in_dims: tuple[Dim, ...], input: Tensor, indices: Tensor, size: Sequence[int]
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    x, i = _images(batch, input, in_dims[0]), _images(batch, indices, in_dims[1])
+    return _unfold(_OPS.max_unpool(x, i, size), batch, 0)
+
+
+def _max_unpool_grad(
+    info: Any, in_dims: tuple[Dim, ...], grad_output: Tensor, indices: Tensor
+) -> tuple[Tensor, int]:
+    batch = info.batch_size
+    g, i = _images(batch, grad_output, in_dims[0]), _images(batch, indices, in_dims[1])
+    return _unfold(_OPS.max_unpool_grad(g, i), batch, 0)
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "conv_input_grad": _conv_input_grad,
@@ -366,6 +382,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "max_pool_indices": _sized("max_pool_indices"),
     "avg_pool": _avg_pool,
     "avg_pool_grad": _sized("avg_pool_grad"),
+    "max_unpool": _max_unpool,
+    "max_unpool_grad": _max_unpool_grad,
 }
 
 for _name, _rule in RULES.items():

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import cnnkern
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+import cnnkern  # noqa: E402
 
 project = "cnnkern"
 author = "The cnnkern developers"
@@ -65,9 +67,18 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
 
+TABLES = {"<!-- tools/api_table.py -->": ROOT / "tools" / "api_table.py"}
+
+
+def made_whole(_app: Any, _page: str, text: list[str]) -> None:
+    """Takes what only doctest needs out of a page, and puts in what a script prints."""
+    whole = text.pop().replace("\n\n```\n", "\n```\n")  # an empty line ends expected output
+    for place, script in TABLES.items():
+        if place in whole:
+            printed = subprocess.run([sys.executable, script], capture_output=True, check=True)
+            whole = whole.replace(place, printed.stdout.decode())
+    text.append(whole)
+
+
 def setup(app: Any) -> None:
-    # doctest needs an empty line before a block's end, readers do not.
-    app.connect(
-        "source-read",
-        lambda _app, _name, text: text.append(text.pop().replace("\n\n```\n", "\n```\n")),
-    )
+    app.connect("source-read", made_whole)

@@ -3,10 +3,20 @@
 
 from __future__ import annotations
 
-from cnnkern.testing.edge_cases import AVG_POOL, CONV, CONV_TRANSPOSE, LONG_SUMS, MAX_POOL
+from cnnkern.testing.edge_cases import (
+    ADAPTIVE_AVG_POOL,
+    ADAPTIVE_MAX_POOL,
+    AVG_POOL,
+    CONV,
+    CONV_TRANSPOSE,
+    LONG_SUMS,
+    MAX_POOL,
+)
 from cnnkern.testing.variants import DTYPES, FORMATS, rotated, variants
 
 __all__ = [
+    "ADAPTIVE_AVG_POOL",
+    "ADAPTIVE_MAX_POOL",
     "AVG_POOL",
     "CONV",
     "CONV_TRANSPOSE",

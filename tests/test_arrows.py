@@ -21,6 +21,7 @@ HOST_SIDE = (
     "conv_im2col",
     "conv_im2col_blocks",
     "launch_error",
+    "max_unpool",
     "pool",
     "sizes",
     "tensors",
@@ -41,7 +42,15 @@ MAY_INCLUDE = {
         "cuda/conv_depthwise.h",
         "cuda/conv_im2col_blocks.h",
     },
-    "ops": {"problem", "plan", "ops", "cpu/parallel.h", "cpu/conv.h", "cpu/pool.h"}
+    "ops": {
+        "problem",
+        "plan",
+        "ops",
+        "cpu/parallel.h",
+        "cpu/conv.h",
+        "cpu/max_unpool.h",
+        "cpu/pool.h",
+    }
     | {f"cuda/{name}.h" for name in HOST_SIDE}
     | {"simt/simt.h"},  # the tensors of an emulated device
     "python": {"problem", "plan", "ops", "python", "cpu/flops.h", "cpu/isa.h"},
@@ -49,6 +58,7 @@ MAY_INCLUDE = {
     "simt": {
         "simt",
         "cuda/conv_direct.h",
+        "cuda/max_unpool.h",
         "cuda/wide.h",
         "ops/cuda_operators.h",
         "ops/cuda_workspace.h",

@@ -12,7 +12,15 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 import cnnkern
-from cnnkern.autograd import AvgPool, Conv, ConvTranspose, MaxPool
+from cnnkern.autograd import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    MaxPool,
+    MaxUnpool,
+)
 
 
 def sample(*shape: int) -> Tensor:
@@ -88,6 +96,10 @@ POOLS: list[tuple[type[torch.autograd.Function], str, tuple[Any, ...]]] = [
     (AvgPool, "avg_pool", (2,)),
     (AvgPool, "avg_pool", (3, 2, 1, True, False)),
     (AvgPool, "avg_pool", (3, 2, "same")),
+    (AdaptiveMaxPool, "adaptive_max_pool", (3,)),
+    (AdaptiveMaxPool, "adaptive_max_pool", (1,)),
+    (AdaptiveAvgPool, "adaptive_avg_pool", (3,)),
+    (AdaptiveAvgPool, "adaptive_avg_pool", (7,)),
 ]
 
 
@@ -126,6 +138,29 @@ def test_max_pool_gives_window_local_bytes() -> None:
     rows = torch.arange(2).reshape(2, 1) * 2 + row
     columns = torch.arange(2) * 2 + column
     assert torch.equal(x[0, 0][rows[0, 0], columns[0, 0]], y[0, 0])
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_max_unpool(rank: int) -> None:
+    pool = getattr(cnnkern.functional, f"max_pool{rank}d")
+    x, indices = pool(sample(2, 2, *(5,) * rank).detach(), 2, return_indices=True)
+    window = (2, None, 0, [5] * rank)
+
+    def own(x: Tensor) -> Tensor:
+        y: Tensor = MaxUnpool.apply(x, indices, *window)
+        return y
+
+    functional = getattr(cnnkern.functional, f"max_unpool{rank}d")
+    assert torch.equal(own(x), functional(x, indices, *window))
+    assert gradcheck(own, (x.requires_grad_(),))
+    assert gradgradcheck(own, (x,))
+    x = x.detach()
+
+    def cubes(x: Tensor, indices: Tensor) -> Tensor:
+        return first(MaxUnpool.apply(x, indices, *window)).pow(3).sum()
+
+    per_sample = torch.vmap(torch.func.grad(cubes))(x[:, None], indices[:, None])
+    assert torch.equal(per_sample[:, 0], 3 * x.square())
 
 
 def saved_tensors(y: Tensor) -> list[Any]:
@@ -221,3 +256,5 @@ def test_wrong_arguments_are_refused() -> None:
         AvgPool.apply(x, 2, None, 0, False, True, 0)
     with pytest.raises(TypeError, match="MaxPool: expected ceil_mode"):
         MaxPool.apply(x, 2, None, 0, 1, 1)
+    with pytest.raises(ValueError, match="MaxUnpool: expected output_size from 9 to 11"):
+        MaxUnpool.apply(x, x.long(), 2, None, 0, [8, 8])

@@ -217,20 +217,21 @@ def test_clock_takes_turns() -> None:
 
 def test_profile_of_a_model() -> None:
     model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2), torch.nn.FractionalMaxPool2d(2, 3),
+        torch.nn.AdaptiveAvgPool2d(1),
         torch.nn.Conv2d(4, 4, 1), torch.nn.Conv2d(4, 4, 1),
     )  # fmt: skip
     result = profile(model, torch.zeros(1, 3, 12, 12), seconds=0.001)
     rows = {(p.row.name, p.row.direction): p for p in result.layers}
-    assert len(rows) == 3 + 2 + 3
-    assert rows["3", "forward"].count == 2
+    assert len(rows) == 3 + 2 + 2 + 3
+    assert rows["4", "forward"].count == 2
     assert ("1", "forward_argmax") in rows
     assert math.isclose(sum(p.share for p in result.layers), 1)
     assert rows["0", "forward"].memory_bytes >= 4 * 4 * 10 * 10
-    assert result.skipped == {"adaptive_avg_pool2d": 1}
+    assert result.skipped == {"fractional_max_pool2d": 1}
     text = str(result)
     assert "conv2d 1x3x12x12 4x3x3x3 bias" in text
-    assert "Not measured: 1 x adaptive_avg_pool2d" in text
+    assert "Not measured: 1 x fractional_max_pool2d" in text
 
 
 def test_profile_refuses() -> None:

@@ -43,11 +43,34 @@ FUNCTIONS = {
         (2, 3, 7, 8),
         (1,),
     ),
+    "adaptive_max_pool2d": (
+        lambda x, w: functional.adaptive_max_pool2d(x * w, (3, 5)),
+        (2, 3, 7, 8),
+        (1,),
+    ),
+    "adaptive_max_pool2d with indices": (
+        lambda x, w: functional.adaptive_max_pool2d(x * w, 3, return_indices=True)[0],
+        (2, 3, 7, 8),
+        (1,),
+    ),
+    "adaptive_avg_pool2d": (
+        lambda x, w: functional.adaptive_avg_pool2d(x * w, (None, 5)),
+        (2, 3, 7, 8),
+        (1,),
+    ),
     "avg_pool2d": (
         lambda x, w: functional.avg_pool2d(x * w, 2, padding="same"),
         (2, 3, 7, 8),
         (1,),
     ),
+    "max_unpool2d": (
+        lambda x, w: functional.max_unpool2d(
+            *functional.max_pool2d(x * w, 3, 2, 1, return_indices=True), 3, 2, 1, x.shape
+        ),
+        (2, 3, 7, 8),
+        (1,),
+    ),
+    "lp_pool2d": (lambda x, w: functional.lp_pool2d(x * w, 2, 3, 2), (2, 3, 7, 8), (1,)),
 }
 
 

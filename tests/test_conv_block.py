@@ -276,6 +276,31 @@ def test_saves_and_runs_only_what_a_gradient_needs(needs, activation):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+def test_use_puts_an_algorithm_in_place_of_auto():
+    case = CASES["VGG"]
+    tensors = [t.detach() for t in draw(case)]
+    with cnnkern.use(algorithm="im2col"), Operators() as operators:
+        fused(case, tensors)
+        functional.conv_block2d(*tensors, padding=1, pool_size=2, algorithm="direct")
+    assert [args[-1] for _, args in operators.calls] == ["im2col", "direct"]
+
+
+def test_compiled_autograd_traces_the_gradient():
+    case = CASES["VGG"]
+    tensors = draw(case)
+    grad = torch.randn_like(fused(case, tensors))
+    expected = torch.autograd.grad(fused(case, tensors), tensors, grad)
+
+    def train():
+        fused(case, tensors).backward(grad)
+
+    with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
+        train()
+    torch._dynamo.reset()
+    for tensor, eager in zip(tensors, expected, strict=True):
+        assert torch.equal(tensor.grad, eager)
+
+
 def test_memory_between_the_layers_is_one_block():
     images, channels, side = 24, 16, 96
     x = torch.randn(images, 3, side, side)

@@ -211,7 +211,6 @@ def dead_links(folder: Path) -> Iterator[str]:
 
 
 def test_pages_build_without_a_warning_and_without_a_dead_link() -> None:
-    """Unchanged pages are not read again: build/doctrees remembers them."""
     made = subprocess.run(
         ["make", "--no-print-directory", "-o", "build", "docs", f"PYTHON={sys.executable}"],
         cwd=ROOT,

@@ -252,9 +252,10 @@ def test_top_patches(show, trained: nn.Sequential) -> None:
 
 
 def test_top_patches_needs_nine_digits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ["--train-digits", "8", "--output", str(tmp_path / "picture.png")]
-    assert load("top_patches").main(arguments) == 2
-    assert "expected at least 9, one for each patch, got 8" in capsys.readouterr().err
+    for name in ("top_patches", "deconvnet"):
+        arguments = ["--train-digits", "8", "--output", str(tmp_path / "picture.png")]
+        assert load(name).main(arguments) == 2
+        assert "expected at least 9, one for each patch, got 8" in capsys.readouterr().err
 
 
 def test_transfer_learning(show) -> None:
@@ -480,6 +481,62 @@ def test_training_refuses_what_it_cannot_resume(
     assert "is no checkpoint of this" in capsys.readouterr().err
     assert example.main(arguments(uninterrupted[0], "--resume", "--seed", "1")) == 2
     assert "is of another training: expected {'epochs': 4, 'seed': 1" in capsys.readouterr().err
+
+
+def test_deconvnet(show) -> None:
+    output = show("deconvnet", "--epochs", "1", "--train-digits", "400")
+    for name in ("conv_1", "conv_2", "conv_3"):
+        rows = re.findall(rf"{name} +\d+ +[\d.]+ +(\S+) +(\S+) +(\S+)", output)
+        assert len(rows) == 4
+        # nothing is read back outside of what the unit saw, and most of it is where the ink is
+        assert {row[0] for row in rows} == {"100%"}
+        for _, on_ink, ink in rows:
+            assert int(on_ink[:-1]) > int(ink[:-1])
+
+
+def test_deconvnet_undoes_pools_at_their_switches_and_convolutions_by_their_weights(
+    trained: nn.Sequential,
+) -> None:
+    example = load("deconvnet")
+    images = load("_common").digits().test_images[:5]
+    with torch.no_grad():
+        x = trained[0](images)
+        pooled, (switches,) = example.forward(trained[1:2], x)
+        back = example.backward(trained[1:2], pooled, [switches])
+        # the maxima stand where they stood, all else is zero
+        assert torch.equal(back[back != 0], x[back != 0])
+        assert torch.equal(F.max_pool2d(back, 2), pooled)
+        assert (back != 0).sum() <= pooled.numel()
+
+        maps, switches = example.forward(trained[:5], images)
+        torch.testing.assert_close(maps, trained[:5](images))
+        alone = example.strongest_alone(maps, 3)
+        assert torch.equal(alone.flatten(1).sum(1), maps[:, 3].amax((1, 2)))
+        assert (alone != 0).flatten(1).sum(1).max() <= 1
+
+        # behind one convolution a unit reads back its filter, as strong as it answered
+        first = trained[0](images)
+        unit = int(first.amax((2, 3)).min(0).values.argmax())
+        found = example.reconstruct(trained, "conv_1", images, unit)
+        for picture, answer in zip(found[:, 0], first[:, unit], strict=True):
+            top, left = divmod(int(answer.argmax()), answer.shape[1])
+            expected = torch.zeros(28, 28)
+            expected[top : top + 5, left : left + 5] = answer.max() * trained[0].weight[unit, 0]
+            torch.testing.assert_close(picture, expected)
+
+
+def test_deconvnet_follows_the_gradient_where_no_relu_cuts() -> None:
+    example = load("deconvnet")
+    layers = load("filters_and_feature_maps").make_network()[:3].double()
+    with torch.no_grad():
+        for layer in (layers[0], layers[2]):
+            layer.weight.abs_()  # everything on the way back is positive, so no ReLU cuts
+            layer.bias.fill_(0.1)
+    images = torch.rand(2, 1, 28, 28, dtype=torch.float64, requires_grad=True)
+    maps, switches = example.forward(layers, images)
+    direction = torch.rand_like(maps)
+    (gradient,) = torch.autograd.grad((maps * direction).sum(), images)
+    torch.testing.assert_close(example.backward(layers, direction, switches), gradient)
 
 
 def test_per_sample_gradients(show) -> None:

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 import cnnkern
 from cnnkern.functional import _arguments as arguments
 
-OPS = [name for name in cnnkern.functional.__all__ if hasattr(F, name)]
+# Those that take other arguments have tests of their own.
+APART = ("adaptive", "conv_block", "lp_pool", "max_unpool")
+OPS = [op for op in cnnkern.functional.__all__ if not op.startswith(APART)]
 HUGE = 2**70
 
 

@@ -15,7 +15,9 @@ from torch import Tensor
 
 import cnnkern
 
-NAMES = [name for name in cnnkern.nn.__all__ if hasattr(torch.nn, name)]
+# Those that take another first argument or input have tests of their own.
+APART = ("LPPool", "Lazy", "MaxUnpool")
+NAMES = [n for n in cnnkern.nn.__all__ if hasattr(torch.nn, n) and not n.startswith(APART)]
 
 CONV: list[dict[str, Any]] = [
     {},
@@ -54,6 +56,8 @@ AVG: list[dict[str, Any]] = [
 def options(name: str) -> list[dict[str, Any]]:
     if name.startswith("ConvTranspose"):
         return TRANSPOSE
+    if name.startswith("Adaptive"):
+        return [{}, {"return_indices": True}] if "Max" in name else [{}]
     return CONV if name.startswith("Conv") else MAX if name.startswith("Max") else AVG
 
 

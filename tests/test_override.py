@@ -124,6 +124,7 @@ def test_every_name_is_served(label: str, rank: int, call: str) -> None:
 
 def test_every_function_has_a_case() -> None:
     both = {name for name in cnnkern.functional.__all__ if hasattr(F, name)}
+    both = {name.removesuffix("_with_indices") for name in both}
     assert both == {label.split(",")[0] for label, _, _ in HERE} - {"convolution"}
 
 

@@ -18,7 +18,14 @@ from cnnkern.problem import problem_of
 def every_case() -> list[str]:
     return [
         line
-        for table in (cases.CONV, cases.CONV_TRANSPOSE, cases.MAX_POOL, cases.AVG_POOL)
+        for table in (
+            cases.CONV,
+            cases.CONV_TRANSPOSE,
+            cases.MAX_POOL,
+            cases.AVG_POOL,
+            cases.ADAPTIVE_MAX_POOL,
+            cases.ADAPTIVE_AVG_POOL,
+        )
         for lines in table.values()
         for line in lines
     ]
@@ -37,6 +44,8 @@ CANONICAL = [
     "conv2d 8x64x56x56 64x1x3x3 stride=2,1 padding=1:2,0:1 dilation=1,2 bias relu",
     "conv2d 2x0x5x5 4x0x3x3 groups=2",
     "conv3d 2x4x5x6x7 4x2x1x3x3 padding=0,1,1",
+    "adaptive_avg_pool2d 8x512x7x7 output=1",
+    "adaptive_max_pool3d 2x3x5x37x62 output=5,7,7 dtype=bfloat16 format=channels_last",
     "conv_transpose1d 1x4x9 4x2x3 stride=2 output_padding=1 groups=2",
     "conv_transpose2d 8x64x28x28 64x128x2x2 stride=2 output_padding=1,0 bias relu dtype=float16",
     "conv_transpose2d 0x4x0x5 4x3x3x3",
@@ -274,6 +283,8 @@ nn = torch.nn
             "2x4x9x9 kernel=3 stride=2 padding=1 ceil count_include_pad=false divisor=5",
         ),
         (nn.AvgPool1d(3), (2, 4, 9), "2x4x9 kernel=3"),
+        (nn.AdaptiveAvgPool2d((None, 4)), (2, 4, 9, 9), "2x4x9x9 output=9,4"),
+        (nn.AdaptiveMaxPool1d(4), (4, 9), "1x4x9 output=4"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )

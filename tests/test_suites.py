@@ -157,7 +157,8 @@ def test_convnet_benchmarks() -> None:
 def test_pooling_has_every_kind() -> None:
     problems = [layer.problem for layer in read_suite("pooling")]
     assert {problem.op for problem in problems} == {
-        f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)
+        *(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3)),
+        "adaptive_avg_pool2d",
     }
     assert any(math.prod(p.output_size[2:]) == 1 for p in problems)
     assert max(max(p.kernel_size) for p in problems if max(p.stride) == 1) >= 31

@@ -159,10 +159,7 @@ def test_padding_by_name_and_by_mode() -> None:
 def test_what_is_no_problem_is_counted() -> None:
     class Others(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            TF.adaptive_avg_pool2d(x, 1)
-            nn.AdaptiveAvgPool2d(2)(x)
-            nn.AdaptiveMaxPool2d(2)(x)
-            TF.adaptive_max_pool1d(x[0], 2)
+            TF.adaptive_avg_pool2d(x.to(torch.complex64).to("meta"), 1)
             TF.fractional_max_pool2d(x, 2, output_size=3)
             TF.conv2d(x.int().to("meta"), x.int().to("meta"))
             TF.avg_pool2d(x.long(), 2)
@@ -174,13 +171,40 @@ def test_what_is_no_problem_is_counted() -> None:
             seen = trace(Others(), torch.zeros(1, 2, 8, 8))
         assert [layer.name for layer in seen.layers] == ["conv2d"]
         assert seen.skipped == {
-            "adaptive_avg_pool2d": 2,
-            "adaptive_max_pool2d": 1,
-            "adaptive_max_pool1d": 1,
+            "adaptive_avg_pool2d of complex64": 1,
             "fractional_max_pool2d": 1,
             "conv2d of int32": 1,
             "avg_pool2d of int64": 1,
         }
+
+
+def test_adaptive_pools_of_torch_and_of_cnnkern() -> None:
+    class Adaptive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.AdaptiveMaxPool2d((None, 3), return_indices=True)
+            self.own = cnnkern.nn.AdaptiveAvgPool2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            TF.adaptive_avg_pool2d(x, 1)
+            self.layer(x)
+            self.own(x)
+            TF.adaptive_max_pool1d(x[0, :, :, 0], output_size=2)
+            return TF.adaptive_avg_pool3d(x, (1, 2, 3))
+
+    expected = [
+        ("adaptive_avg_pool2d", "adaptive_avg_pool2d 2x3x8x7 output=1"),
+        ("layer", "adaptive_max_pool2d 2x3x8x7 output=8,3"),
+        ("own", "adaptive_avg_pool2d 2x3x8x7 output=2"),
+        ("adaptive_max_pool1d", "adaptive_max_pool1d 1x3x8 output=2"),
+        ("adaptive_avg_pool3d", "adaptive_avg_pool3d 1x2x3x8x7 output=1,2,3"),
+    ]
+
+    for mode in (torch.enable_grad, torch.inference_mode):
+        with mode():
+            seen = trace(Adaptive(), torch.zeros(2, 3, 8, 7))
+        assert [(layer.name, str(layer.problem)) for layer in seen.layers] == expected
+        assert seen.skipped == {}
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")

@@ -83,6 +83,8 @@ def test_opcheck_in_16_bits(sample: Sample):
 def test_opcheck_of_indices(rank: int):
     grad = SAMPLES[f"max_pool_grad, rank {rank}"]
     torch.library.opcheck(OPS.max_pool_indices.default, grad.rest)
+    grad = SAMPLES[f"adaptive max_pool_grad, rank {rank}"]
+    torch.library.opcheck(OPS.max_pool_indices.default, grad.rest)
 
 
 CONV_ARGS = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2}
@@ -116,6 +118,14 @@ PAIRS = {
     "avg_pool2d": (
         lambda x, w, b: functional.avg_pool2d(x * w.sum() + b.sum(), 3, 2, 1, True, False),
         lambda x, w, b: F.avg_pool2d(x * w.sum() + b.sum(), 3, 2, 1, True, False),
+    ),
+    "adaptive_max_pool2d": (
+        lambda x, w, b: functional.adaptive_max_pool2d(x * w.sum() + b.sum(), (2, 4)),
+        lambda x, w, b: F.adaptive_max_pool2d(x * w.sum() + b.sum(), (2, 4)),
+    ),
+    "adaptive_avg_pool2d": (
+        lambda x, w, b: functional.adaptive_avg_pool2d(x * w.sum() + b.sum(), (7, 4)),
+        lambda x, w, b: F.adaptive_avg_pool2d(x * w.sum() + b.sum(), (7, 4)),
     ),
 }
 each_pair = pytest.mark.parametrize(("own", "theirs"), PAIRS.values(), ids=list(PAIRS))

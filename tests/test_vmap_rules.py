@@ -192,6 +192,38 @@ def test_avg_pool(rank: int) -> None:
         check(OPS.avg_pool_grad, [batched(output, dim)], (dim,), shape, *window)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_max_unpool(rank: int) -> None:
+    small, large = (2, 3, *(3,) * rank), (2, 3, *(5,) * rank)
+    indices = torch.randint(0, 5**rank, (BATCH, *small))
+    for t_dim, i_dim in patterns(2, rank + 2):
+        i = indices[0] if i_dim is None else indices.movedim(0, i_dim)
+        dims = (t_dim, i_dim)
+        check(OPS.max_unpool, [batched(small, t_dim), i], dims, large[2:])
+        check(OPS.max_unpool_grad, [batched(large, t_dim), i], dims)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_adaptive_pools(rank: int) -> None:
+    shape, size = (2, 3, *(5,) * rank), (3,) * rank
+    lists: Any = ((), (), (), (), False)
+    values, argmax = OPS.max_pool(integers(*shape), *lists, True, size)
+    average = ((), (), (), False, True, 0, size)
+    for dim in (0, rank + 2):
+        for argument in (False, True):
+            check(OPS.max_pool, [batched(shape, dim)], (dim,), *lists, argument, size)
+        check(OPS.avg_pool, [batched(shape, dim)], (dim,), *average)
+        check(OPS.avg_pool_grad, [batched(tuple(values.shape), dim)], (dim,), shape, *average)
+    xs = torch.rand(BATCH, *shape).double()
+    taps = torch.stack([OPS.max_pool(x, *lists, True, size)[1] for x in xs])
+    for g_dim, a_dim in patterns(2, rank + 2):
+        a = argmax if a_dim is None else taps.movedim(0, a_dim)
+        grad = batched(tuple(values.shape), g_dim)
+        check(OPS.max_pool_grad, [grad, a], (g_dim, a_dim), shape, *lists, size)
+        check(OPS.max_pool_gather, [batched(shape, g_dim), a], (g_dim, a_dim), *lists, size)
+    check(OPS.max_pool_indices, [taps], (0,), shape, *lists, size)
+
+
 def test_nested_vmap() -> None:
     x, w = integers(2, 3, 2, 4, 5, 5), integers(2, 4, 2, 3, 3)
     got = torch.vmap(

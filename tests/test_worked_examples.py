@@ -246,7 +246,7 @@ def test_p1_max_pool_and_indices(image):
 
 def test_p2_average_and_l2_pool(image):
     assert torch.equal(one(f.avg_pool2d(image(P4), 2)), rows("3.25 5.25 / 2 2"))
-    l2 = one(f.avg_pool2d(image(P4).square(), 2) * 4).sqrt()
+    l2 = one(f.lp_pool2d(image(P4), 2, 2))
     assert torch.equal(l2, rows("63 133 / 18 26").sqrt())
     torch.testing.assert_close(l2, rows("7.9373 11.5326 / 4.2426 5.0990"), rtol=0, atol=5e-5)
     assert one(f.avg_pool2d(image(P4), 4)).item() == 3.125
@@ -255,10 +255,13 @@ def test_p2_average_and_l2_pool(image):
 def test_p3_gradient_and_unpooling(image):
     x = image(P4).requires_grad_()
     y, indices = f.max_pool2d(x, 2, return_indices=True)
-    y.sum().backward()
+    y.sum().backward(retain_graph=True)
     assert torch.equal(one(x.grad), rows("0 0 0 0 / 0 1 0 1 / 1 0 0 0 / 0 0 0 1"))
-    wide = torch.nn.functional.max_unpool2d(y.detach(), indices, 2)
+    wide = f.max_unpool2d(y, indices, 2)
     assert torch.equal(one(wide), rows("0 0 0 0 / 0 6 0 8 / 3 0 0 0 / 0 0 0 4"))
+    assert torch.equal(one(f.max_pool2d(wide, 2)), one(y))
+    (switched,) = torch.autograd.grad(wide, x, image(P4))
+    assert torch.equal(one(switched), one(wide))
 
 
 def test_p4a_overlapping_average(image):

@@ -15,8 +15,18 @@ Tensors are batched, the weight's or the kernel's axes tell the rank. Arguments 
 have the meaning and the defaults that they have in cnnkern.functional.
 """
 
+from .adaptive_pool import AdaptiveAvgPool, AdaptiveMaxPool
 from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .pool import AvgPool, MaxPool
+from .unpool import MaxUnpool
 
-__all__ = ["AvgPool", "Conv", "ConvTranspose", "MaxPool"]
+__all__ = [
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
+    "AvgPool",
+    "Conv",
+    "ConvTranspose",
+    "MaxPool",
+    "MaxUnpool",
+]

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..functional._adaptive import output_sizes
 from ..problem import Problem, _format, _text, parse
 
 Arguments = Mapping[str, Any]
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-# What is a convolution or pool by its name, such as fractional_max_pool2d. Adaptive pools are
-# counted where they are called.
+# What is a convolution or pool by its name, such as fractional_max_pool2d. Adaptive pools of torch
+# are seen where they are called (adaptive_problem), cnnkern's own here.
 _ALIKE = re.compile(r"(^|_)conv(\d|_|olution|$)|(^|_)pool")
 _NOT_ALIKE = re.compile("adaptive|backward|_grad")
+_ADAPTIVE = re.compile(r"(adaptive_(?:max|avg)_pool)([123])d(?:_with_indices)?")
 
 
 def problem_of_call(
@@ -121,6 +123,8 @@ def _own_avg_pool(a: Arguments) -> Problem | str:
 
 
 def _own_pool(op: str, a: Arguments, more: dict[str, object]) -> Problem | str:
+    if a["output_size"]:
+        return _adaptive(f"adaptive_{op}", a["input"], a["output_size"])
     options = {
         "kernel": a["kernel_size"],
         "stride": a["stride"],
@@ -128,6 +132,33 @@ def _own_pool(op: str, a: Arguments, more: dict[str, object]) -> Problem | str:
         "ceil": a["ceil_mode"],
     }
     return _problem(op, len(a["kernel_size"]), a["input"], None, options | more)
+
+
+def adaptive_problem(
+    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Problem | str | None:
+    """Gives the problem of a call of one of torch's adaptive pools.
+
+    The dispatcher sees a mean where all is averaged, and over one axis a pool over two.
+
+    Args:
+        name: of the function that is called.
+        args: its arguments by position.
+        kwargs: its arguments by name.
+
+    Returns:
+        The problem, or what a call is that is none of ours; nothing, of any other function.
+    """
+    found = _ADAPTIVE.fullmatch(name)
+    if not found:
+        return None
+    values = dict(zip(("input", "output_size"), args, strict=False)) | dict(kwargs)
+    input, rank = values["input"], int(found[2])
+    return _adaptive(found[1], input, output_sizes(name, rank, values["output_size"], input.shape))
+
+
+def _adaptive(op: str, input: Tensor, output_size: Sequence[int]) -> Problem | str:
+    return _problem(op, len(output_size), input, None, {"output": list(output_size)})
 
 
 def _problem(

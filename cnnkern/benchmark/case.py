@@ -7,6 +7,7 @@ is computed that was not asked for. The gradients of a convolution's weight incl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,10 @@ class Operands:
     def find_indices(self) -> None:
         """Torch's form of a max pool's argmax, which its gradient reads."""
         call = self.call
-        max_pool = call.op.startswith("max") and call.rank > 1 and call.symmetric
+        if call.adaptive and call.is_max:
+            self.indices = _with_indices(call, self.input)[1]
+            return
+        max_pool = call.is_max and call.rank > 1 and call.symmetric
         half = all(2 * p <= k for p, k in zip(_half(call), call.kernel_size, strict=True))
         # torch refuses wider paddings, and its gradient writes beside its tensors where a window
         # holds no element.
@@ -71,7 +75,7 @@ class Case:
 def directions_of(problem: Problem, wanted: Sequence[str]) -> list[str]:
     """The directions to run; a max pool's forward also once with its argmax, as training has it."""
     found = [direction for direction in problem.directions() if direction in wanted]
-    if problem.op.startswith("max") and "forward" in found:
+    if "max_pool" in problem.op and "forward" in found:
         found.insert(1, "forward_argmax")
     return found
 
@@ -91,8 +95,9 @@ def draw(problem: Problem, device: str = "cpu", seed: int = 0, drawn_on: str = "
     if call.weight_size is not None:
         operands.weight = one(call.weight_size)
         operands.bias = one(call.bias_size) if call.bias else None
-    elif call.op.startswith("max"):
-        operands.argmax = own.max_pool(operands.input, *_max_geometry(call), True)[1]
+    elif call.is_max:
+        count = call.window_count
+        operands.argmax = own.max_pool(operands.input, *_max_geometry(call), True, count)[1]
         operands.find_indices()
     return operands
 
@@ -151,17 +156,17 @@ def first_result(result: Any) -> Tensor:
 def _our_pool(case: Case) -> Callable[[], Any]:
     call, o = case.call, case.operands
     size = list(call.input_size)
-    if call.op.startswith("avg"):
-        geometry = (list(call.kernel_size), list(call.stride), call.flat_padding, call.ceil_mode,
-                    call.count_include_pad, call.divisor)  # fmt: skip
+    if call.is_average:
+        geometry = (*call.window_lists[:3], call.ceil_mode, call.count_include_pad, call.divisor,
+                    call.window_count)  # fmt: skip
         if case.direction == "forward":
             return lambda: own.avg_pool(o.input, *geometry)
         return lambda: own.avg_pool_grad(o.grad, size, *geometry)
-    rest = _max_geometry(call)
+    rest, count = _max_geometry(call), call.window_count
     if case.direction == "input_grad":
-        return lambda: own.max_pool_grad(o.grad, o.argmax, size, *rest)
+        return lambda: own.max_pool_grad(o.grad, o.argmax, size, *rest, count)
     with_argmax = case.direction == "forward_argmax"
-    return lambda: own.max_pool(o.input, *rest, with_argmax)
+    return lambda: own.max_pool(o.input, *rest, with_argmax, count)
 
 
 def _torch_function(case: Case) -> tuple[Callable[..., Any], list[Any]]:
@@ -170,7 +175,9 @@ def _torch_function(case: Case) -> tuple[Callable[..., Any], list[Any]]:
         return _recorded(case)
     if not call.is_pool:
         return _torch_conv(case)
-    if call.op.startswith("max"):
+    if call.adaptive:
+        return _torch_adaptive(case)
+    if call.is_max:
         return _recorded(case) if o.indices is None else _torch_max_pool(case)
     pool = f"avg_pool{call.rank}d"
     rest = (call.ceil_mode, call.count_include_pad)
@@ -212,6 +219,21 @@ def _torch_conv(case: Case) -> tuple[Callable[..., Any], list[Any]]:
     return backward, [o.grad, o.input, o.weight]
 
 
+def _torch_adaptive(case: Case) -> tuple[Callable[..., Any], list[Any]]:
+    call, o = case.call, case.operands
+    if case.direction.startswith("forward"):
+        # What torch.nn calls: a mean where all is averaged.
+        function, size = getattr(torch.nn.functional, call.op), call.window_count
+        return (lambda x: function(x, size)), [o.input]
+    if call.rank == 1 or (call.is_average and math.prod(call.window_count) == 1):
+        return _recorded(case)
+    if call.is_max:
+        backward = getattr(aten, f"{call.op}_backward")
+        return (lambda dy, x, at: backward(dy, x, at)), [o.grad, o.input, o.indices]
+    backward = getattr(aten, f"_{call.op}_backward")
+    return (lambda dy, x: backward(dy, x)), [o.grad, o.input]
+
+
 def _torch_max_pool(case: Case) -> tuple[Callable[..., Any], list[Any]]:
     call, o = case.call, case.operands
     if case.direction != "input_grad":
@@ -242,8 +264,7 @@ def _half(call: Call) -> list[int]:
 
 
 def _max_geometry(call: Call) -> tuple[Any, ...]:
-    return (list(call.kernel_size), list(call.stride), call.flat_padding, list(call.dilation),
-            call.ceil_mode)  # fmt: skip
+    return (*call.window_lists, call.ceil_mode)
 
 
 def _torch_max_geometry(call: Call) -> tuple[Any, ...]:
@@ -252,6 +273,9 @@ def _torch_max_geometry(call: Call) -> tuple[Any, ...]:
 
 
 def _with_indices(call: Call, x: Tensor) -> tuple[Tensor, Tensor]:
+    if call.adaptive:
+        pooled: tuple[Tensor, Tensor] = getattr(aten, call.op)(x, call.window_count)
+        return pooled
     operator = getattr(aten, f"max_pool{call.rank}d_with_indices")
     result: tuple[Tensor, Tensor] = operator(x, *_torch_max_geometry(call))
     return result

@@ -151,7 +151,7 @@ def _same_sizes(case: Case, o: Operands) -> bool:
 
 def _doubled(o: Operands, absolute: bool) -> Operands:
     """The operands in float64; their absolute values where sums of those are wanted."""
-    pool = o.call.op.startswith("max")
+    pool = o.call.is_max
 
     def one(t: Tensor | None) -> Tensor | None:
         if t is None:
@@ -185,7 +185,9 @@ def _share_of_maxima(case: Case) -> float:
     for axis, (size, count) in enumerate(
         zip(call.input_size[2:], call.output_size[2:], strict=True)
     ):
-        k, s = call.kernel_size[axis], call.stride[axis]
+        k, s = float(call.kernel_size[axis]), float(call.stride[axis])
+        if call.adaptive:  # windows share but a border
+            s = size / max(1, count)
         distinct = 2 * s / (k + s) if s < k else 1.0
         share *= min(1.0, distinct * count / max(1, size))
     return share
@@ -204,8 +206,10 @@ def _reachable(case: Case) -> float:
     if forward and call.bias:
         return cut
     inputs, windows = call.input_size[2:], call.output_size[2:]
-    if call.op.startswith("max"):
+    if call.is_max:
         return 1.0 if forward else _share_of_maxima(case)
+    if call.adaptive:
+        return 1.0
     if call.is_transposed:
         inputs, windows = windows, inputs
     share = cut

@@ -130,7 +130,7 @@ def profile(
         (row, layer)
         for layer in layers
         for row in bench.rows(layer)
-        if not (layer.problem.op.startswith("max") and row.direction == other)
+        if not ("max_pool" in layer.problem.op and row.direction == other)
     ]
     total = sum(row.us.median * layer.count for row, layer in rows if row.timed) or math.nan
     found = [

@@ -7,7 +7,6 @@ someone wrote, and cnnkern's own. The path of the module that makes the call bec
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,12 +20,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..problem import Problem
-from ._calls import problem_of_call
+from ._calls import adaptive_problem, problem_of_call
 from .suites import Layer
 
 __all__ = ["Trace", "distinct", "trace"]
 
-_LAYERS = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd)
+_LAYERS = (conv._ConvNd, pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._AdaptiveMaxPoolNd,
+           pooling._AdaptiveAvgPoolNd)  # fmt: skip
 
 
 @dataclass
@@ -34,8 +34,8 @@ class Trace:
     """What ``trace`` saw.
 
     ``layers`` are the convolutions and pools in the order of their calls. ``skipped`` counts, by
-    kind, the calls that are no problem of cnnkern: adaptive and fractional pools, convolutions of
-    complex numbers or integers.
+    kind, the calls that are no problem of cnnkern: fractional pools, convolutions of complex
+    numbers or integers.
     """
 
     layers: list[Layer] = field(default_factory=list)
@@ -72,7 +72,7 @@ def trace(model: nn.Module, *inputs: Any, suite: str = "model") -> Trace:
         1 max_pool2d 1x8x30x30 kernel=2
     """
     calls = _Calls()
-    with calls.naming(model), _Adaptive(calls.skipped), _Dispatched(calls):
+    with calls.naming(model), _Adaptive(calls), _Dispatched(calls):
         model(*inputs)
     return Trace([Layer(suite, name, problem) for name, problem in calls.seen], dict(calls.skipped))
 
@@ -101,6 +101,12 @@ class _Calls:
         self.skipped: Counter[str] = Counter()
         self._running: list[tuple[str, nn.Module]] = []
         self._names: Counter[str] = Counter()
+
+    def found(self, found: Problem | str | None) -> None:
+        if isinstance(found, str):
+            self.skipped[found] += 1
+        elif found is not None:
+            self.add(found)
 
     def add(self, problem: Problem) -> None:
         path, module = self._running[-1]
@@ -142,25 +148,21 @@ class _Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         output = func(*args, **kwargs)  # first, so that a wrong call is torch's error
-        found = problem_of_call(func, args, kwargs)
-        if isinstance(found, str):
-            self.calls.skipped[found] += 1
-        elif found is not None:
-            self.calls.add(found)
+        self.calls.found(problem_of_call(func, args, kwargs))
         return output
 
 
 class _Adaptive(TorchFunctionMode):
-    """Counts adaptive pools, of which the dispatcher sees a mean where the output is 1x1."""
+    """Sees torch's adaptive pools, of which the dispatcher sees a mean where the output is 1x1."""
 
-    def __init__(self, skipped: Counter[str]) -> None:
+    def __init__(self, calls: _Calls) -> None:
         super().__init__()
-        self.skipped = skipped
+        self.calls = calls
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        name = getattr(func, "__name__", "").removesuffix("_with_indices")
-        if re.fullmatch(r"adaptive_(avg|max)_pool\dd", name):
-            self.skipped[name] += 1
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        self.calls.found(adaptive_problem(getattr(func, "__name__", ""), args, kwargs))
+        return output

@@ -21,7 +21,7 @@ from .variants import DTYPES, FORMATS, rotated
 
 __all__ = ["check", "check_each", "default_cases"]
 
-_OP = re.compile(r"(conv|conv_transpose|max_pool|avg_pool)[123]d")
+_OP = re.compile(r"(conv|conv_transpose|(adaptive_)?(max|avg)_pool)[123]d")
 
 
 class _NotServedError(Exception):
@@ -162,7 +162,7 @@ def _first_failure(
     """The report of the normal values where all is well."""
     call = Call.parse(problem)
     # Not every average of integers is exact.
-    exact = exact and not call.op.startswith("avg")
+    exact = exact and not call.is_average
     kinds = [(exact, False), (exact, True), (False, False)][not exact :]
     for integers, strided in kinds:
         trial = Trial(integers, strided, gradients, seed, device)
@@ -239,7 +239,7 @@ def _shrunken(function: Callable[..., Tensor], failure: Failed, exact: bool) -> 
 
 def _simpler_trials(failure: Failed, exact: bool) -> Iterator[Trial]:
     at_fault = failure.trial
-    if exact and not failure.problem.startswith("avg"):
+    if exact and not Call.parse(failure.problem).is_average:
         yield Trial(True, False, at_fault.gradients, at_fault.seed, at_fault.device)
     yield at_fault
 

@@ -311,6 +311,70 @@ AVG_POOL = {
     "networks": ["avg_pool2d 1x12x35x35 kernel=3 stride=1 padding=1"],
 }
 
+ADAPTIVE_MAX_POOL = {
+    "global": [
+        "adaptive_max_pool1d 2x3x10 output=1",
+        "adaptive_max_pool2d 2x9x7x7 output=1",
+        "adaptive_max_pool3d 1x3x4x5x6 output=1",
+        "adaptive_max_pool2d 1x3x19x21 output=1",
+    ],
+    "windows of one size": [
+        "adaptive_max_pool1d 2x3x12 output=4",
+        "adaptive_max_pool2d 1x16x12x8 output=3,4",
+        "adaptive_max_pool3d 1x2x4x6x6 output=2,3,6",
+        "adaptive_max_pool2d 1x5x9x7 output=9,7",
+    ],
+    "windows of different sizes": [
+        "adaptive_max_pool1d 2x5x17 output=5",
+        "adaptive_max_pool2d 2x3x37x62 output=7",
+        "adaptive_max_pool2d 1x8x13x13 output=6",
+        "adaptive_max_pool2d 1x17x10x11 output=4,3",
+        "adaptive_max_pool2d 1x33x5x7 output=3,5",
+        "adaptive_max_pool3d 1x3x5x7x9 output=2,3,4",
+        "adaptive_max_pool3d 1x9x7x6x5 output=3,4,2",
+    ],
+    "different sizes along some axes": [
+        "adaptive_max_pool2d 1x4x12x13 output=4,5",
+        "adaptive_max_pool2d 1x18x13x12 output=5,4",
+        "adaptive_max_pool3d 1x2x5x8x6 output=3,4,2",
+        "adaptive_max_pool2d 2x3x11x9 output=4,9",
+    ],
+    "more windows than elements": [
+        "adaptive_max_pool1d 2x3x4 output=9",
+        "adaptive_max_pool2d 1x5x3x5 output=7,10",
+        "adaptive_max_pool2d 1x16x3x2 output=8,5",
+        "adaptive_max_pool3d 1x2x2x3x4 output=3,7,2",
+    ],
+    "one wide": [
+        "adaptive_max_pool2d 2x3x17x1 output=5,1",
+        "adaptive_max_pool2d 2x3x1x17 output=1,5",
+        "adaptive_max_pool2d 1x9x1x1 output=3",
+        "adaptive_max_pool2d 1x1x13x13 output=5",
+    ],
+    "large windows": [
+        "adaptive_max_pool2d 1x3x39x41 output=2",
+        "adaptive_max_pool1d 1x2x701 output=2",
+        "adaptive_max_pool2d 1x8x61x35 output=3,2",
+        "adaptive_max_pool3d 1x2x13x15x17 output=2",
+    ],
+    "shared by threads": [
+        "adaptive_max_pool2d 2x17x57x61 output=13,14",
+        "adaptive_max_pool1d 2x7x5001 output=40",
+        "adaptive_max_pool3d 1x3x19x41x43 output=5,6,7",
+    ],
+    "smallest": ["adaptive_max_pool2d 1x1x1x1 output=1", "adaptive_max_pool1d 1x1x1 output=3"],
+    "empty": [
+        "adaptive_max_pool2d 0x3x8x7 output=3",
+        "adaptive_max_pool1d 2x3x8 output=0",
+        "adaptive_max_pool2d 2x3x8x7 output=3,0",
+    ],
+}
+
+ADAPTIVE_AVG_POOL = {
+    name: [line.replace("max", "avg") for line in group]
+    for name, group in ADAPTIVE_MAX_POOL.items()
+}
+
 
 def edge_cases(*ops: str) -> list[str]:
     """The problems of some operators, in their order; by default of all.
@@ -322,4 +386,4 @@ def edge_cases(*ops: str) -> list[str]:
     return [line for line in every if not ops or line.split()[0] in ops]
 
 
-_KINDS = (CONV, CONV_TRANSPOSE, MAX_POOL, AVG_POOL)
+_KINDS = (CONV, CONV_TRANSPOSE, MAX_POOL, AVG_POOL, ADAPTIVE_MAX_POOL, ADAPTIVE_AVG_POOL)

@@ -24,6 +24,7 @@ class Axis:
     before: int
     after: int
     output_padding: int = 0
+    output: int = 0  # of an adaptive pool, which has no kernel
 
     @property
     def span(self) -> int:
@@ -38,7 +39,7 @@ class Fields:
     ``channels`` and ``filters`` are those of one group; a pool has one group and no filters.
     """
 
-    kind: str  # conv, conv_transpose, max_pool, avg_pool
+    kind: str  # conv, conv_transpose, max_pool, avg_pool, adaptive_max_pool, adaptive_avg_pool
     axes: tuple[Axis, ...]
     batch: int
     groups: int
@@ -56,18 +57,14 @@ class Fields:
     def of(problem: str) -> Fields:
         """Take a text apart; ValueError, pointing at the column, where it is no problem."""
         call = Call.parse(problem)
-        axes = zip(
-            call.input_size[2:],
-            call.kernel_size,
-            call.stride,
-            call.dilation,
-            *zip(*call.padding, strict=True),
-            call.output_padding,
-            strict=True,
-        )
+        if call.adaptive:
+            pairs = zip(call.input_size[2:], call.output_size[2:], strict=True)
+            axes = tuple(Axis(size, 1, 1, 1, 0, 0, output=output) for size, output in pairs)
+        else:
+            axes = _sliding_axes(call)
         return Fields(
             kind=call.op[:-2],
-            axes=tuple(Axis(*axis) for axis in axes),
+            axes=axes,
             batch=call.input_size[0],
             groups=call.groups,
             channels=call.input_size[1] // call.groups,
@@ -100,6 +97,10 @@ class Fields:
         spatial = [axis.size for axis in self.axes]
         words = [f"{self.kind}{len(self.axes)}d"]
         words += [_shape([self.batch, self.groups * self.channels, *spatial])]
+        if self.kind.startswith("adaptive"):
+            words += [_listed("output", [axis.output for axis in self.axes])]
+            words += [f"dtype={self.dtype}", f"format={self.format}"]
+            return str(_C.parse(" ".join(words)))
         kernel = [axis.kernel for axis in self.axes]
         if self.is_pool:
             words += [_listed("kernel", kernel)]
@@ -121,6 +122,19 @@ class Fields:
         words += [f"divisor={self.divisor}"] if self.divisor else []
         words += [f"dtype={self.dtype}", f"format={self.format}"]
         return str(_C.parse(" ".join(words)))
+
+
+def _sliding_axes(call: Call) -> tuple[Axis, ...]:
+    axes = zip(
+        call.input_size[2:],
+        call.kernel_size,
+        call.stride,
+        call.dilation,
+        *zip(*call.padding, strict=True),
+        call.output_padding,
+        strict=True,
+    )
+    return tuple(Axis(*axis) for axis in axes)
 
 
 def _shape(sizes: Sequence[int]) -> str:

@@ -23,6 +23,7 @@ from .reference import Call, torch_serves
 from .variants import DTYPES, FORMATS
 
 __all__ = [
+    "adaptive_problems",
     "conv_problems",
     "pool_problems",
     "problems_of",
@@ -142,6 +143,33 @@ def pool_problems(
     return problem
 
 
+@st.composite
+def adaptive_problems(
+    draw: _Draw,
+    kind: str,
+    ranks: Sequence[int] = _RANKS,
+    dtypes: Sequence[str] = DTYPES,
+    formats: Sequence[str] = FORMATS,
+    as_torch: bool = False,
+) -> str:
+    """Adaptive pools of a ``kind``, max or avg; torch takes them all.
+
+    The other arguments are those of :func:`conv_problems`.
+    """
+    rank = draw(st.sampled_from(ranks))
+    sizes, outputs = [], []
+    for _ in range(rank):
+        parts = draw(st.integers(1, 9))
+        # Windows that share elements at their borders, that do not, and more than elements.
+        size = draw(st.one_of(st.integers(1, 24), st.sampled_from([parts, 2 * parts, 3 * parts])))
+        sizes.append(size)
+        outputs.append(draw(st.sampled_from([parts, parts, parts, 1, size + parts])))
+    n, c = draw(st.sampled_from(_BATCHES)), draw(st.sampled_from([1, 2, 3, 5, 8, 9, 16, 17, 33]))
+    assume(max(n, 1) * c * max(math.prod(sizes), math.prod(outputs)) <= _MOST_ELEMENTS)
+    words = [f"output={','.join(map(str, outputs))}", *_form(draw, rank, dtypes, formats)]
+    return " ".join([f"adaptive_{kind}_pool{rank}d", _shape(n, c, *sizes), *words])
+
+
 def problems_of(op: str, **options: Any) -> st.SearchStrategy[str]:
     """Problems of one operator, such as ``conv2d``; the options are those of its strategy.
 
@@ -249,11 +277,14 @@ def _form(draw: _Draw, rank: int, dtypes: Sequence[str], formats: Sequence[str])
     return [f"dtype={draw(st.sampled_from(dtypes))}", f"format={format}"]
 
 
-_TURNS = ("conv", "max_pool", "conv_transpose", "conv", "avg_pool")
+_TURNS = ("conv", "max_pool", "conv_transpose", "conv", "avg_pool", "adaptive_max_pool",
+          "adaptive_avg_pool")  # fmt: skip
 
 _STRATEGIES: dict[str, Callable[..., st.SearchStrategy[str]]] = {
     "conv": conv_problems,
     "conv_transpose": transposed_problems,
     "max_pool": lambda **options: pool_problems("max", **options),
     "avg_pool": lambda **options: pool_problems("avg", **options),
+    "adaptive_max_pool": lambda **options: adaptive_problems("max", **options),
+    "adaptive_avg_pool": lambda **options: adaptive_problems("avg", **options),
 }

@@ -44,6 +44,7 @@ class Call:
     divisor: int
     dtype: torch.dtype
     channels_last: bool
+    adaptive: bool = False  # then output_size is the call's, and kernel_size the largest window
 
     @staticmethod
     def parse(text: str) -> Call:
@@ -53,6 +54,16 @@ class Call:
     @property
     def is_pool(self) -> bool:
         return "pool" in self.op
+
+    @property
+    def is_max(self) -> bool:
+        """Whether it is a max pool, adaptive or not."""
+        return "max_pool" in self.op
+
+    @property
+    def is_average(self) -> bool:
+        """Whether it is an average pool, adaptive or not."""
+        return "avg_pool" in self.op
 
     @property
     def is_transposed(self) -> bool:
@@ -73,6 +84,18 @@ class Call:
         return [amount for pair in self.padding for amount in pair]
 
     @property
+    def window_lists(self) -> tuple[list[int], ...]:
+        """Kernel, stride, padding, dilation as a pool's operators take them: none if adaptive."""
+        if self.adaptive:
+            return [], [], [], []
+        return list(self.kernel_size), list(self.stride), self.flat_padding, list(self.dilation)
+
+    @property
+    def window_count(self) -> list[int]:
+        """The output size that an adaptive pool's operators take last; of others nothing."""
+        return list(self.output_size[2:]) if self.adaptive else []
+
+    @property
     def tensor_sizes(self) -> dict[str, tuple[int, ...]]:
         """Of the tensors that the call takes, in their order."""
         sizes = {"input": self.input_size}
@@ -88,6 +111,8 @@ class Call:
 
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of the call, those that have their default left out."""
+        if self.adaptive:
+            return {"output_size": self.output_size[2:]}
         padding = tuple(before for before, _ in self.padding) if self.symmetric else self.padding
         given: dict[str, tuple[Any, Any]] = {
             "stride": (self.stride, self.kernel_size if self.is_pool else (1,) * self.rank),
@@ -124,8 +149,12 @@ def reference(
     Returns:
         The result, of ``call.output_size``.
     """
+    if call.adaptive:
+        if 0 in call.output_size[2:]:  # torch refuses the gradient of no windows, which is zero
+            return input.flatten(1)[:, :0].reshape(call.output_size)
+        return _tensor(getattr(F, call.op)(input, call.output_size[2:]))
     if weight is None:
-        return (_max_pool if call.op.startswith("max") else _avg_pool)(call, input)
+        return (_max_pool if call.is_max else _avg_pool)(call, input)
     return (_conv_transpose if call.is_transposed else _conv)(call, input, weight, bias)
 
 
@@ -135,9 +164,11 @@ def torch_serves(call: Call) -> bool:
     >>> torch_serves(Call.parse("max_pool2d 1x1x9x9 kernel=2 padding=0:1"))
     False
     """
+    if call.adaptive:
+        return True
     if not call.symmetric or call.relu:
         return False
-    if call.op.startswith("max"):
+    if call.is_max:
         # max_pool1d, unlike its kin, holds padding against the kernel as if it were not dilated.
         halves = [k // 2 for k in call.kernel_size]
         small = all(before <= half for (before, _), half in zip(call.padding, halves, strict=True))
@@ -220,6 +251,8 @@ def _full_padding(call: Call) -> tuple[tuple[int, int], ...]:
 
 def has_empty_windows(call: Call) -> bool:
     """Whether a window's taps all miss the input; torch's backward then writes out of bounds."""
+    if call.adaptive:
+        return False
     for axis in range(call.rank):
         for p in range(call.output_size[2 + axis]):
             first = p * call.stride[axis] - call.padding[axis][0]
@@ -262,4 +295,5 @@ def _call_of(text: str, problem: Any) -> Call:
         divisor=int(getattr(problem, "divisor", 0) or 0),
         dtype=getattr(torch, problem.dtype),
         channels_last=problem.format == "channels_last",
+        adaptive=bool(getattr(problem, "adaptive", False)),
     )

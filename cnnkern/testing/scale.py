@@ -44,6 +44,10 @@ def _cut(count: int, unit: int) -> int:
 def _cut_axis(axis: Axis, most: int, transposed: bool) -> Axis:
     if transposed:
         return replace(axis, size=min(axis.size, max(2, most // axis.stride)))
+    if axis.output:
+        # As many elements as keep what does not divide evenly: the largest windows differ by two.
+        output, each = min(axis.output, most), min(axis.size // axis.output, 9)
+        return replace(axis, size=output * each + axis.size % axis.output % output, output=output)
     outputs = (axis.size + axis.before + axis.after - axis.span) // axis.stride + 1
     excess = max(0, outputs - most)
     # The input itself must not fall short of what the padding would hide.

@@ -162,5 +162,6 @@ _STEPS = (
     _axis_field("before", 0),
     _axis_field("after", 0),
     _axis_field("kernel", 1),
+    _axis_field("output", 1),
     _axis_field("size", 1),
 )

@@ -51,7 +51,7 @@ def truth(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor]:
 
 def magnitudes(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor]:
     """The same sums over absolute values. Which element a maximum picks depends on the signs."""
-    if call.op.startswith("max"):
+    if call.is_max:
         output, input_grad = derivatives(call, [tensors[0].double()], grad.double().abs())
         return [output.abs(), input_grad]
     return derivatives(call, [t.double().abs() for t in tensors], grad.double().abs())
@@ -96,7 +96,7 @@ def _sliced_pool(call: Call, tensors: list[Tensor], grad: Tensor) -> list[Tensor
     input_grad = torch.zeros_like(tensors[0])
     for part in reversed(_slices(grad)):
         input_grad += _linear(call, tensors, part)[1]
-    if call.op.startswith("max"):
+    if call.is_max:
         return [reference(call, tensors[0]), input_grad]
     output = torch.zeros_like(grad)
     for part in reversed(_slices(tensors[0])):

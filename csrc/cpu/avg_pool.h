@@ -69,6 +69,18 @@ template <class A>
               return total;
             });
 }
+template <class A>
+[[gnu::noinline]] void spread_uneven(const PoolShape& g, const Cover* columns, const A* windows,
+                                     A* out) {
+  for (int64_t x = 0; x < g.axis[2].input; ++x, out += g.block) {
+    const Cover q = columns[x];
+    const A* const from = windows + q.window * g.block;
+    // A vector is longer than a position: the next one mends what this one overwrites.
+    Vec<A> total = load(from);
+    for (int64_t s = 1; s < q.count; ++s) total += load(from + s * g.block);
+    store(out, total);
+  }
+}
 template <class T>
 [[gnu::noinline]] void spread_channels(const PoolShape& g, const Steps& step,
                                        const Compute<T>* windows, T* out) {
@@ -107,7 +119,7 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
   }
   const GradLine<A> shape(w, g.block, scratch);
   CoveringRows covers(g, scratch);
-  const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
+  const int64_t most = most_covering(d) * most_covering(h);
   const T** const rows = take<const T*>(scratch, most);
   A* const divisors = take<A>(scratch, most);
   const A* const columns = column_divisors<A>(g, g.block, scratch);
@@ -115,6 +127,8 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
   fill(line, shape.size, A(0));
   A* const windows = line + shape.margin * g.block;
   A* const buffer = take<A>(scratch, n + 2 * lanes<A>);
+  Cover* const columns_at = take<Cover>(scratch, w.uneven ? w.input : 0);
+  for (int64_t x = 0; w.uneven && x < w.input; ++x) columns_at[x] = covering(w, shape.step, x);
 
   for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
     const int64_t count = covers.find(g, at.depth, at.height);
@@ -125,7 +139,10 @@ void avg_pool_grad(const PoolShape& g, const void* dy, void* dx, PoolScratch& sc
       spread_channels(g, shape.step, windows, out);
     } else {
       A* const result = result_place(out, (end - begin) * n, n + 2 * lanes<A>, buffer);
-      spread_gradients(g, shape, line, result);
+      if (w.uneven)
+        spread_uneven(g, columns_at, windows, result);
+      else
+        spread_gradients(g, shape, line, result);
       store_row(out, result, n);
     }
   }

@@ -29,6 +29,10 @@ const int64_t* tap_offsets(const PoolShape& g, PoolScratch& scratch) {
   return offsets;
 }
 
+// As in pool_window.h, which is not for this side of the table.
+int64_t begin_of(const PoolAxis& a, int64_t output) {
+  return a.uneven ? output * a.input / a.output : output * a.stride - a.pad_before;
+}
 bool lies_inside(const PoolAxis& a, int64_t at) { return at >= 0 && at < a.input; }
 // Whether all taps of the window that begins at `at` lie inside the input.
 bool window_inside(const PoolAxis& a, int64_t at) {
@@ -47,11 +51,11 @@ void for_each_argmax(const PoolShape& g, const I* argmax, int64_t begin, int64_t
   const auto tap_of = [&](int64_t i) { return static_cast<uint32_t>(argmax[i]); };
   for (int64_t row = begin; row < end; ++row) {
     const int64_t image = row / h.output / d.output;
-    const int64_t z0 = row / h.output % d.output * d.stride - d.pad_before;
-    const int64_t y0 = row % h.output * h.stride - h.pad_before;
+    const int64_t z0 = begin_of(d, row / h.output % d.output);
+    const int64_t y0 = begin_of(h, row % h.output);
     const bool row_inside = window_inside(d, z0) && window_inside(h, y0);
     for (int64_t q = 0; q < w.output; ++q) {
-      const int64_t x0 = q * w.stride - w.pad_before, first = (row * w.output + q) * g.block;
+      const int64_t x0 = begin_of(w, q), first = (row * w.output + q) * g.block;
       const int64_t base = (z0 * h.input + y0) * w.input + x0;
       if (row_inside && window_inside(w, x0)) {
         for (int64_t c = 0; c < g.block; ++c) {

@@ -103,7 +103,7 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
   for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
     const int64_t plane = at.image * d.input * h.input;
     const Window t = inside(d, at.depth), r = inside(h, at.height);
-    const int64_t z0 = at.depth * d.stride - d.pad_before, y0 = at.height * h.stride - h.pad_before;
+    const int64_t z0 = begin_of(d, at.depth), y0 = begin_of(h, at.height);
     int64_t count = 0;
     bool nan = false;
     for (int64_t i = t.first; i < t.first + t.count; ++i)
@@ -136,6 +136,55 @@ void argmax_lines(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& 
   }
 }
 
+// Rows first, where windows have different widths: the largest element of each column of a row of
+// windows and the first tap of the row it is in; then the columns of each window.
+template <class T, class I>
+void argmax_uneven(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& scratch,
+                   int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  constexpr int64_t kLanes = lanes<A>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t row = w.input * g.block;
+  const T** const rows = take<const T*>(scratch, most_rows(g));
+  int64_t* const taps = take<int64_t>(scratch, most_rows(g));
+  A* const best = take<A>(scratch, row + kLanes);
+  Mask<A>* const which = take<Mask<A>>(scratch, row / kLanes + 1);
+  const auto* const tap_at = reinterpret_cast<const LaneInt<A>*>(which);
+  for (RowIndex at(begin, d.output, h.output); begin < end; ++begin, at.next()) {
+    const int64_t count =
+        window_rows(g, x + at.image * d.input * h.input * row, at.depth, at.height, rows, taps);
+    for (int64_t i = 0; i < row; i += kLanes) {
+      Vec<A> value = splat(MaxNan::kIdentity<A>);
+      Mask<A> tap = splat_index<A>(taps[0]);
+      for (int64_t k = 0; k < count; ++k)
+        take_larger<MaxNan, A>(value, tap, load_first(rows[k] + i, row - i),
+                               splat_index<A>(taps[k]));
+      store(best + i, value);
+      which[i / kLanes] = tap;
+    }
+    for (int64_t q = 0; q < w.output; ++q) {
+      const int64_t first = begin_of(w, q) * g.block, steps = inside(w, q).count;
+      const int64_t out = (begin * w.output + q) * g.block;
+      for (int64_t c = 0; c < g.block; ++c) {
+        A value = best[first + c];
+        LaneInt<A> tap = tap_at[first + c];
+        for (int64_t s = 1; s < steps; ++s) {
+          const int64_t i = first + s * g.block + c;
+          const A other = best[i];
+          const LaneInt<A> number = LaneInt<A>(tap_at[i] + s);
+          // The last NaN, else the first of the largest.
+          const bool wins = other != other ? value == value || number > tap
+                                           : other > value || (other == value && number < tap);
+          value = wins ? other : value;
+          tap = wins ? number : tap;
+        }
+        store_one(y + out + c, value);
+        argmax[out + c] = I(tap);
+      }
+    }
+  }
+}
+
 template <class T, class I>
 void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch& scratch,
                      int64_t begin, int64_t end) {
@@ -149,7 +198,7 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
         window_rows(g, x + at.image * d.input * h.input * row, at.depth, at.height, rows, taps);
     for (int64_t q = 0; q < w.output; ++q) {
       const Window s = inside(w, q);
-      const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
+      const int64_t offset = (begin_of(w, q) + s.first * w.dilation) * g.block;
       const int64_t result = (begin * w.output + q) * g.block;
       const int64_t first = count && s.count ? taps[0] + s.first : 0;
       for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
@@ -179,8 +228,9 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
 template <class T, class I>
 void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax, PoolScratch& scratch,
                      int64_t begin, int64_t end) {
-  const auto run =
-      channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I> : argmax_lines<T, I>;
+  const auto run = channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
+                   : g.axis[2].uneven                   ? argmax_uneven<T, I>
+                                                        : argmax_lines<T, I>;
   run(g, static_cast<const T*>(x), static_cast<T*>(y), static_cast<I*>(argmax), scratch, begin,
       end);
 }

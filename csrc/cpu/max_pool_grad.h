@@ -12,7 +12,7 @@ struct CoveringRows {
   CoveringRows(const PoolShape& g, PoolScratch& scratch)
       : depth_step(g.axis[0]), height_step(g.axis[1]) {
     const PoolAxis &d = g.axis[0], &h = g.axis[1];
-    const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
+    const int64_t most = most_covering(d) * most_covering(h);
     rows = take<int64_t>(scratch, most);
     taps = take<int64_t>(scratch, most);
   }
@@ -26,14 +26,11 @@ struct CoveringRows {
         rows[count] =
             (z.window + i * depth_step.windows) * h.output + y.window + j * height_step.windows;
         taps[count] =
-            ((z.tap - i * depth_step.taps) * h.kernel + y.tap - j * height_step.taps) * w.kernel;
+            (tap_of(d, depth_step, z, i) * h.kernel + tap_of(h, height_step, y, j)) * w.kernel;
       }
     return count;
   }
 };
-
-template <class A>
-using LaneInt = std::remove_reference_t<decltype(Mask<A>{}[0])>;
 
 // A row of dx. Each of `lines` holds the gradients of a row of windows and, `size` elements on, the
 // taps they go to; `taps` has the number of the first tap that they meet this row with.
@@ -67,10 +64,11 @@ void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, Poo
   const int64_t row = w.output * g.block, n = w.input * g.block;
   const GradLine<A> shape(w, g.block, scratch);
   CoveringRows covers(g, scratch);
-  const int64_t most = smaller(d.kernel, d.output) * smaller(h.kernel, h.output);
-  LineCache<A> cache((d.kernel - 1) * d.dilation / d.stride + 1,
-                     (h.kernel - 1) * h.dilation / h.stride + 1, most, 2 * shape.size, A(0),
-                     scratch);
+  const int64_t most = most_covering(d) * most_covering(h);
+  const auto places = [](const PoolAxis& a) {
+    return a.uneven ? most_covering(a) : (a.kernel - 1) * a.dilation / a.stride + 1;
+  };
+  LineCache<A> cache(places(d), places(h), most, 2 * shape.size, A(0), scratch);
   A* const buffer = take<A>(scratch, n + 2 * kLanes);
   const A** const lines = take<const A*>(scratch, most);
   const int64_t margin = shape.margin * g.block;
@@ -105,6 +103,32 @@ void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, Poo
   }
 }
 
+// The same where windows have different widths: each goes to the one element that it chose, if that
+// lies in this row.
+template <class T, class I>
+void max_grad_uneven(const PoolShape& g, const T* dy, const I* argmax, T* dx, PoolScratch& scratch,
+                     int64_t begin, int64_t end) {
+  using A = Compute<T>;
+  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
+  const int64_t row = w.output * g.block, n = w.input * g.block;
+  CoveringRows covers(g, scratch);
+  A* const sums = take<A>(scratch, n + lanes<A>);
+  for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
+    const int64_t count = covers.find(g, at.depth, at.height);
+    const int64_t plane = at.image * d.output * h.output;
+    fill(sums, n, A(0));
+    for (int64_t k = 0; k < count; ++k)
+      for (int64_t q = 0, i = (plane + covers.rows[k]) * row; q < w.output; ++q) {
+        const int64_t first = begin_of(w, q), taps = smaller(w.kernel, w.input - first);
+        for (int64_t c = 0; c < g.block; ++c, ++i) {
+          const int64_t tap = int64_t(argmax[i]) - covers.taps[k];
+          if (tap >= 0 && tap < taps) sums[(first + tap) * g.block + c] += load_one(dy + i);
+        }
+      }
+    store_row(dx + begin * n, sums, n);
+  }
+}
+
 template <class T, class I>
 void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
                        PoolScratch& scratch, int64_t begin, int64_t end) {
@@ -127,16 +151,14 @@ void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
         Vec<A> total[kVectors] = {};
         for (int64_t k = 0; k < count; ++k) {
           int64_t from = (plane + covers.rows[k]) * row + q.window * g.block + c;
-          int64_t tap = covers.taps[k] + q.tap;
           for (int64_t s = 0; s < q.count; ++s) {
-            const Mask<A> wanted = splat_index<A>(tap);
+            const Mask<A> wanted = splat_index<A>(covers.taps[k] + tap_of(w, step, q, s));
             for (int v = 0; v < kVectors; ++v) {
               const Mask<A> which = load_index<A>(argmax + from + v * lanes<A>);
               const Vec<A> value = load(dy + from + v * lanes<A>);
               total[v] += (Vec<A>)((Mask<A>)value & (which == wanted));
             }
             from += step.windows * g.block;
-            tap -= step.taps;
           }
         }
         for (int v = 0; v < kVectors; ++v) store(out + c + v * lanes<A>, total[v]);
@@ -148,7 +170,7 @@ void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
 // Where windows do not overlap, comparing takes one step an element of dx.
 CNNKERN_INLINE bool windows_overlap(const PoolShape& g) {
   for (const PoolAxis& a : g.axis)
-    if ((a.kernel - 1) * a.dilation >= a.stride) return true;
+    if (a.uneven || (a.kernel - 1) * a.dilation >= a.stride) return true;
   return false;
 }
 
@@ -164,6 +186,8 @@ void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void*
     max_grad_scatter<T, I>(g, band, from, which, to, scratch, begin, end);
   else if (vectors)
     max_grad_channels<T, I>(g, from, which, to, scratch, begin, end);
+  else if (g.axis[2].uneven)
+    max_grad_uneven<T, I>(g, from, which, to, scratch, begin, end);
   else
     max_grad_lines<T, I>(g, from, which, to, scratch, begin, end);
 }

@@ -13,7 +13,7 @@ struct Band {
   Band(const PoolShape& g, int64_t element) {
     const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
     const auto padded = [](const PoolAxis& a) {
-      return larger((a.output - 1) * a.stride + (a.kernel - 1) * a.dilation + 1,
+      return larger(begin_of(a, a.output - 1) + a.pad_before + (a.kernel - 1) * a.dilation + 1,
                     a.pad_before + a.input);
     };
     channels = smaller(g.block, kChannels);
@@ -32,21 +32,24 @@ struct Band {
   }
 };
 
-template <class A, class I>
+// Window q begins at sums + q * step, or at sums + begins[q] where kUneven.
+template <bool kUneven, class A, class I>
 [[gnu::noinline]] void scatter_row(const A* dy, const I* argmax, int64_t positions, int64_t block,
                                    int64_t channels, const int32_t* offsets, int64_t taps,
-                                   int64_t step, A* sums) {
+                                   int64_t step, const int32_t* begins, A* sums) {
   const auto add = [&](A* to, int64_t i) __attribute__((always_inline)) {
     // Bytes have an offset each; other taps that no window has count as the first.
     const uint32_t tap = uint32_t(argmax[i]);
     to[offsets[sizeof(I) == 1 || tap < uint64_t(taps) ? tap : 0]] += dy[i];
   };
   if (block == 1) {
-    for (int64_t q = 0; q < positions; ++q) add(sums + q * step, q);
+    for (int64_t q = 0; q < positions; ++q) add(sums + (kUneven ? begins[q] : q * step), q);
     return;
   }
-  for (int64_t q = 0; q < positions; ++q, sums += step, dy += block, argmax += block)
-    for (int64_t c = 0; c < channels; ++c) add(sums + c, c);
+  for (int64_t q = 0; q < positions; ++q, dy += block, argmax += block) {
+    A* const to = sums + (kUneven ? begins[q] : q * step);
+    for (int64_t c = 0; c < channels; ++c) add(to + c, c);
+  }
 }
 
 template <class T>
@@ -74,23 +77,34 @@ void max_grad_scatter(const PoolShape& g, const Band& band, const T* dy, const I
       for (int64_t s = 0; s < w.kernel; ++s, ++tap)
         offsets[tap] = int32_t((t * d.dilation * band.heights + r * h.dilation) * pitch +
                                s * w.dilation * band.channels);
+  int32_t* const begins = take<int32_t>(scratch, w.uneven ? w.output : 0);
+  for (int64_t q = 0; w.uneven && q < w.output; ++q)
+    begins[q] = int32_t(begin_of(w, q) * band.channels);
+  const auto scatter = w.uneven ? scatter_row<true, A, I> : scatter_row<false, A, I>;
   A* const sums = take<A>(scratch, band.size + 2 * lanes<A>);
   A* const buffer = take<A>(scratch, windows + lanes<A>);
 
   const auto run = [&](int64_t image, int64_t h0, int64_t h1, int64_t c0) {
     // Windows of rows p0 to p1 reach rows h0 to h1; `base` is the row of the scratch's first.
     const int64_t reach = (h.kernel - 1) * h.dilation, above = h0 + h.pad_before - reach;
-    const int64_t p0 = above > 0 ? (above + h.stride - 1) / h.stride : 0;
-    const int64_t p1 = smaller((h1 - 1 + h.pad_before) / h.stride + 1, h.output);
-    const int64_t base = smaller(p0 * h.stride, h0 + h.pad_before);
+    int64_t p0 = above > 0 ? (above + h.stride - 1) / h.stride : 0;
+    int64_t p1 = smaller((h1 - 1 + h.pad_before) / h.stride + 1, h.output);
+    if (h.uneven) {
+      const Steps step(h);
+      p0 = covering(h, step, h0).window;
+      const Cover last = covering(h, step, h1 - 1);
+      p1 = last.window + last.count;
+    }
+    const int64_t base = smaller(begin_of(h, p0), h0) + h.pad_before;
     const int64_t channels = smaller(band.channels, g.block - c0);
     fill(sums, band.size, A(0));
     for (int64_t z = 0; z < d.output; ++z)
       for (int64_t p = p0; p < p1; ++p) {
         const int64_t from = ((image * d.output + z) * h.output + p) * windows;
-        A* const to = sums + (z * d.stride * band.heights + p * h.stride - base) * pitch;
-        scatter_row(computed_row(dy + from, windows, buffer) + c0, argmax + from + c0, w.output,
-                    g.block, channels, offsets, taps, w.stride * band.channels, to);
+        const int64_t depth = begin_of(d, z) + d.pad_before;
+        A* const to = sums + (depth * band.heights + begin_of(h, p) + h.pad_before - base) * pitch;
+        scatter(computed_row(dy + from, windows, buffer) + c0, argmax + from + c0, w.output,
+                g.block, channels, offsets, taps, w.stride * band.channels, begins, to);
       }
     for (int64_t z = 0; z < d.input; ++z)
       for (int64_t y = h0; y < h1; ++y) {

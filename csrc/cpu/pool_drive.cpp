@@ -61,8 +61,8 @@ PoolShape pool_shape(const PoolProblem& problem) {
   shape.block = planes ? 1 : problem.c;
   for (size_t i = 0; i < 3; ++i) {
     PoolAxis& axis = shape.axis[i];
-    axis = {problem.input[i],      problem.output[i],    problem.kernel[i],  problem.stride[i],
-            problem.pad_before[i], problem.pad_after[i], problem.dilation[i]};
+    axis = {problem.input[i],      problem.output[i],    problem.kernel[i],   problem.stride[i],
+            problem.pad_before[i], problem.pad_after[i], problem.dilation[i], problem.uneven[i]};
     // A single window has no stride, a single tap no dilation: 1 is the simplest case.
     if (axis.output == 1) axis.stride = 1;
     if (axis.kernel == 1) axis.dilation = 1;

@@ -7,6 +7,9 @@ namespace cnnkern::cpu {
 
 struct PoolAxis {
   int64_t input, output, kernel, stride, pad_before, pad_after, dilation;
+  // The windows are parts [floor(p n / P), ceil((p + 1) n / P)) of the axis, no two neighbours need
+  // have the same size; the kernel is the largest, stride and dilation are 1.
+  bool uneven;
 };
 
 // Positions hold `block` values side by side: 1 in contiguous tensors, whose images are the n * c

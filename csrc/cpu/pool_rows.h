@@ -115,6 +115,21 @@ CNNKERN_INLINE void join_columns(const Line<A>& shape, int64_t taps, const A* li
   join_some_columns<Rule, 0>(shape, taps, line, n, divisors, divisor, out);
 }
 
+// The same where windows have different sizes: a vector at each tap, which the next window's mends
+// where positions have fewer elements.
+template <class Rule, class A>
+[[gnu::noinline]] void join_uneven_columns(const PoolAxis& w, int64_t block, const A* line,
+                                           const A* divisors, A divisor, A* out) {
+  for (int64_t q = 0; q < w.output; ++q) {
+    const int64_t count = inside(w, q).count;
+    const A* from = line + begin_of(w, q) * block;
+    Vec<A> v = load(from);
+    for (int64_t s = 1; s < count; ++s) v = Rule::join(v, load(from += block));
+    if (std::is_same_v<Rule, Sum>) v = v / (load(divisors + q * block) * splat(divisor));
+    store(out + q * block, v);
+  }
+}
+
 // Where to compute a row of results: in place where they need no conversion and `room`, what this
 // task writes from `out` on, holds what vectors overrun, since later rows mend that; else a buffer.
 template <class T>
@@ -175,7 +190,8 @@ CNNKERN_INLINE bool rows_first(const PoolShape& g) {
   const PoolAxis& w = g.axis[2];
   const int64_t rows = most_rows(g);
   const bool fits = w.input * g.block * int64_t(sizeof(A)) <= 512 * 1024;
-  return fits && rows * w.kernel > (rows + 1) * smaller(w.stride, w.kernel) + w.kernel;
+  // Parts of an axis overlap too little.
+  return fits && !w.uneven && rows * w.kernel > (rows + 1) * smaller(w.stride, w.kernel) + w.kernel;
 }
 
 // Windows that are whole planes: one run each.
@@ -248,7 +264,10 @@ CNNKERN_INLINE void pool_lines(const PoolShape& g, const T* x, T* y, PoolScratch
     lay_row(g, shape, kRest, raw, line);
     T* const out = y + begin * n;
     A* const result = result_place(out, (end - begin) * n, n + kLanes, buffer);
-    if (nan)
+    if (w.uneven)
+      (nan ? join_uneven_columns<typename Rule::Careful, A>
+           : join_uneven_columns<Rule, A>)(w, g.block, line, columns, divisor, result);
+    else if (nan)
       join_columns<typename Rule::Careful>(shape, w.kernel, line, n, columns, divisor, result);
     else
       join_columns<Rule>(shape, w.kernel, line, n, columns, divisor, result);
@@ -275,7 +294,7 @@ CNNKERN_INLINE void pool_channels(const PoolShape& g, const T* x, T* y, PoolScra
     const int64_t step = w.dilation * g.block;
     for (int64_t q = 0; q < w.output; ++q, out += g.block) {
       const Window s = windows[q];
-      const int64_t offset = (q * w.stride - w.pad_before + s.first * w.dilation) * g.block;
+      const int64_t offset = (begin_of(w, q) + s.first * w.dilation) * g.block;
       for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
         constexpr int kVectors = decltype(number)::value;
         Vec<A> v[kVectors];

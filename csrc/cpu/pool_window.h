@@ -9,8 +9,13 @@ CNNKERN_INLINE E* take(PoolScratch& scratch, int64_t count) {
 struct Window {
   int64_t first, count;  // taps inside the input
 };
+// Where the first tap of a window lies, in the padding or not.
+CNNKERN_INLINE int64_t begin_of(const PoolAxis& a, int64_t output) {
+  return a.uneven ? output * a.input / a.output : output * a.stride - a.pad_before;
+}
 CNNKERN_INLINE Window inside(const PoolAxis& a, int64_t output) {
-  const int64_t at = output * a.stride - a.pad_before;
+  const int64_t at = begin_of(a, output);
+  if (a.uneven) return {0, ((output + 1) * a.input + a.output - 1) / a.output - at};
   int64_t first = at < 0 ? -at : 0, end = larger(a.input - at, 0);
   if (a.dilation != 1) {
     first = (first + a.dilation - 1) / a.dilation;
@@ -22,7 +27,7 @@ CNNKERN_INLINE Window inside(const PoolAxis& a, int64_t output) {
 // What this axis contributes to an average's divisor. 1 where nothing is summed: 0 / 1 = 0.
 CNNKERN_INLINE int64_t counted(const PoolShape& g, const PoolAxis& a, int64_t output) {
   if (g.divisor != 0) return 1;
-  if (!g.count_padding) return larger(inside(a, output).count, 1);
+  if (!g.count_padding || a.uneven) return larger(inside(a, output).count, 1);
   const int64_t room = a.input + a.pad_after + a.pad_before - output * a.stride;
   return larger(smaller((room + a.dilation - 1) / a.dilation, a.kernel), 1);
 }
@@ -44,12 +49,18 @@ struct Steps {
 };
 
 // The windows that cover an input position, in ascending order: window, window + windows, ... meet
-// it with tap, tap - taps, ...
+// it with tap, tap - taps, ... (uneven: tap_of says with which)
 struct Cover {
   int64_t window, tap, count;
 };
 // `position` counts from the first element of the padding.
 CNNKERN_INLINE Cover covering(const PoolAxis& a, const Steps& step, int64_t position) {
+  if (a.uneven) {
+    // begin_of and its end, with the two sizes exchanged.
+    const int64_t window = position * a.output / a.input;
+    const int64_t end = ((position + 1) * a.output + a.input - 1) / a.input;
+    return {window, position - begin_of(a, window), end - window};
+  }
   for (int64_t tap = 0; tap < smaller(step.taps, a.kernel); ++tap) {
     const int64_t offset = position - tap * a.dilation;
     if (offset < 0) break;
@@ -61,6 +72,17 @@ CNNKERN_INLINE Cover covering(const PoolAxis& a, const Steps& step, int64_t posi
     return {window - most * step.windows, tap + most * step.taps, larger(most - least + 1, 0)};
   }
   return {0, 0, 0};
+}
+
+// The tap of number `i` of those windows.
+CNNKERN_INLINE int64_t tap_of(const PoolAxis& a, const Steps& step, const Cover& cover, int64_t i) {
+  if (!a.uneven) return cover.tap - i * step.taps;
+  return cover.tap + begin_of(a, cover.window) - begin_of(a, cover.window + i);
+}
+// The most windows that cover one position.
+CNNKERN_INLINE int64_t most_covering(const PoolAxis& a) {
+  if (!a.uneven) return smaller(a.kernel, a.output);
+  return smaller((a.output + a.input - 1) / a.input + 1, a.output);
 }
 
 // Walks over the rows of a tensor: row = (image * depths + depth) * heights + height.
@@ -88,7 +110,7 @@ CNNKERN_INLINE int64_t window_rows(const PoolShape& g, const T* image, int64_t d
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const Window t = inside(d, depth), r = inside(h, height);
   const int64_t row = w.input * g.block;
-  const int64_t z = depth * d.stride - d.pad_before, y = height * h.stride - h.pad_before;
+  const int64_t z = begin_of(d, depth), y = begin_of(h, height);
   int64_t count = 0;
   for (int64_t i = t.first; i < t.first + t.count; ++i)
     for (int64_t j = r.first; j < r.first + r.count; ++j, ++count) {
@@ -100,6 +122,9 @@ CNNKERN_INLINE int64_t window_rows(const PoolShape& g, const T* image, int64_t d
 CNNKERN_INLINE int64_t most_rows(const PoolShape& g) {
   return smaller(g.axis[0].kernel, g.axis[0].input) * smaller(g.axis[1].kernel, g.axis[1].input);
 }
+
+template <class A>
+using LaneInt = std::remove_reference_t<decltype(Mask<A>{}[0])>;
 
 // Elements of an argmax as lanes beside those of Compute type A. Compilers take conversions between
 // lanes of different sizes apart element by element, hence the shuffle and the intrinsics.

@@ -20,7 +20,8 @@ struct Outputs {
   Divisor<Index> kernel_height, kernel_width;
   Index count;
 
-  explicit Outputs(const Pool<SlidingWindow<Index>>& g)
+  template <class Axis>
+  explicit Outputs(const Pool<Axis>& g)
       : block(g.block),
         depth(g.axis[0].output),
         height(g.axis[1].output),
@@ -45,8 +46,8 @@ __device__ Index position_of(const Pool<Axis>& g, const Outputs<Index>& outputs,
   return (d * g.axis[1].input + h) * g.axis[2].input + w;
 }
 
-template <class Index, class F>
-__device__ void for_each_argmax(const Pool<SlidingWindow<Index>>& g, const Outputs<Index>& outputs,
+template <class Axis, class Index, class F>
+__device__ void for_each_argmax(const Pool<Axis>& g, const Outputs<Index>& outputs,
                                 const void* argmax, int argmax_bytes, const F& body) {
   const Index begin = Index(blockIdx.x) * (kThreads * kOutputs) + Index(threadIdx.x);
 #pragma unroll 1
@@ -62,10 +63,10 @@ __device__ void for_each_argmax(const Pool<SlidingWindow<Index>>& g, const Outpu
   }
 }
 
-template <class Bits, class Index>
+template <class Bits, class Axis, class Index = typename Axis::Index>
 __global__ void __launch_bounds__(kThreads)
-    max_pool_gather_kernel(Pool<SlidingWindow<Index>> g, Outputs<Index> outputs, const Bits* x,
-                           const void* argmax, int argmax_bytes, Bits* y) {
+    max_pool_gather_kernel(Pool<Axis> g, Outputs<Index> outputs, const Bits* x, const void* argmax,
+                           int argmax_bytes, Bits* y) {
   for_each_argmax(g, outputs, argmax, argmax_bytes,
                   [&](Index i, Index image, Index position, Index c) {
                     const Index from = (image * g.input_plane() + position) * g.block + c;
@@ -73,10 +74,10 @@ __global__ void __launch_bounds__(kThreads)
                   });
 }
 
-template <class Index>
+template <class Axis, class Index = typename Axis::Index>
 __global__ void __launch_bounds__(kThreads)
-    max_pool_indices_kernel(Pool<SlidingWindow<Index>> g, Outputs<Index> outputs,
-                            const void* argmax, int argmax_bytes, int64_t* indices) {
+    max_pool_indices_kernel(Pool<Axis> g, Outputs<Index> outputs, const void* argmax,
+                            int argmax_bytes, int64_t* indices) {
   for_each_argmax(g, outputs, argmax, argmax_bytes, [&](Index i, Index, Index position, Index) {
     indices[i] = larger<Index>(position, 0);
   });
@@ -87,14 +88,23 @@ unsigned blocks_of(const PoolProblem& problem) {
   return unsigned(checked_grid(op_of(problem).c_str(), blocks));
 }
 
-template <class Bits>
-void gather(const PoolProblem& problem, const void* x, const void* argmax, void* y, Stream stream) {
+// Calls f with the pool that the problem is to kernels.
+template <class F>
+void with_windows(const PoolProblem& problem, const F& f) {
   with_index(fits_int32(problem), [&](auto index) {
     using Index = decltype(index);
-    const auto g = make_pool<Index>(problem);
-    launch(max_pool_gather_kernel<Bits, Index>, dim3(blocks_of(problem)), dim3(kThreads), 0, stream,
-           g, Outputs<Index>(g), static_cast<const Bits*>(x), argmax, int(argmax_size(problem)),
-           static_cast<Bits*>(y));
+    is_uneven(problem) ? f(make_pool<UnevenWindow<Index>>(problem))
+                       : f(make_pool<SlidingWindow<Index>>(problem));
+  });
+}
+
+template <class Bits>
+void gather(const PoolProblem& problem, const void* x, const void* argmax, void* y, Stream stream) {
+  with_windows(problem, [&](auto g) {
+    using Axis = typename decltype(g)::Axis;
+    launch(max_pool_gather_kernel<Bits, Axis>, dim3(blocks_of(problem)), dim3(kThreads), 0, stream,
+           g, Outputs<typename Axis::Index>(g), static_cast<const Bits*>(x), argmax,
+           int(argmax_size(problem)), static_cast<Bits*>(y));
   });
 }
 
@@ -114,11 +124,10 @@ void max_pool_gather(const PoolProblem& problem, const void* x, const void* argm
 
 void max_pool_indices(const PoolProblem& problem, const void* argmax, int64_t* indices,
                       Stream stream) {
-  with_index(fits_int32(problem), [&](auto index) {
-    using Index = decltype(index);
-    const auto g = make_pool<Index>(problem);
-    launch(max_pool_indices_kernel<Index>, dim3(blocks_of(problem)), dim3(kThreads), 0, stream, g,
-           Outputs<Index>(g), argmax, int(argmax_size(problem)), indices);
+  with_windows(problem, [&](auto g) {
+    using Axis = typename decltype(g)::Axis;
+    launch(max_pool_indices_kernel<Axis>, dim3(blocks_of(problem)), dim3(kThreads), 0, stream, g,
+           Outputs<typename Axis::Index>(g), argmax, int(argmax_size(problem)), indices);
   });
 }
 

@@ -161,12 +161,11 @@ __global__ void __launch_bounds__(256, 2)
   copy_out(dx, staged_dx, part.written_begin, part.written_end, wide);
 }
 
-template <class Rule, int V, class Index>
+template <class Rule, int V, class Axis>
 void launch_grad_boxes(const PoolProblem& problem, const void* dy, const void* argmax, void* dx,
                        Stream stream) {
   using T = typename Rule::T;
-  using Axis = SlidingWindow<Index>;
-  const Pool<Axis> g = make_pool<Index>(problem);
+  const Pool<Axis> g = make_pool<Axis>(problem);
   const int argmax_bytes = int(argmax_size(problem));
   const Halo<Axis> halo{g, false, sizeof(T) + (argmax ? double(argmax_bytes) : 0), sizeof(T)};
   const auto boxes = choose_boxes(halo, g.block / V, V * sizeof(T));
@@ -176,18 +175,18 @@ void launch_grad_boxes(const PoolProblem& problem, const void* dy, const void* a
          argmax_bytes, static_cast<T*>(dx));
 }
 
-template <class Rule>
-void pool_backward(const PoolProblem& problem, const void* dy, const void* argmax, void* dx,
-                   Stream stream) {
+template <class Rule, template <class> class Windows>
+void pool_backward_of(const PoolProblem& problem, const void* dy, const void* argmax, void* dx,
+                      Stream stream) {
   using T = typename Rule::T;
-  using Axis = SlidingWindow<int32_t>;
+  using Axis = Windows<int32_t>;
   constexpr int V = kLanes<T>;
   if (!fits_int32(problem))
-    return launch_grad_boxes<Rule, 1, int64_t>(problem, dy, argmax, dx, stream);
-  const Pool<Axis> g = make_pool<int32_t>(problem);
+    return launch_grad_boxes<Rule, 1, Windows<int64_t>>(problem, dy, argmax, dx, stream);
+  const Pool<Axis> g = make_pool<Axis>(problem);
   const bool wide = is_aligned(dy, 16) && is_aligned(argmax, 16) && is_aligned(dx, 16);
   if (wide && g.block % V == 0)
-    return launch_grad_boxes<Rule, V, int32_t>(problem, dy, argmax, dx, stream);
+    return launch_grad_boxes<Rule, V, Axis>(problem, dy, argmax, dx, stream);
   if (g.block == 1) {
     const int64_t argmax_bytes = Rule::kArgmax ? argmax_size(problem) : 0;
     const Halo<Axis> halo{g, false, double(sizeof(T)) + double(argmax_bytes), sizeof(T)};
@@ -200,7 +199,15 @@ void pool_backward(const PoolProblem& problem, const void* dy, const void* argma
       return;
     }
   }
-  launch_grad_boxes<Rule, 1, int32_t>(problem, dy, argmax, dx, stream);
+  launch_grad_boxes<Rule, 1, Axis>(problem, dy, argmax, dx, stream);
+}
+
+template <class Rule>
+void pool_backward(const PoolProblem& problem, const void* dy, const void* argmax, void* dx,
+                   Stream stream) {
+  const auto run = is_uneven(problem) ? pool_backward_of<Rule, UnevenWindow>
+                                      : pool_backward_of<Rule, SlidingWindow>;
+  run(problem, dy, argmax, dx, stream);
 }
 
 }  // namespace cnnkern::cuda

@@ -276,11 +276,10 @@ __global__ void __launch_bounds__(256, 2)
                                output * g.block + channel);
 }
 
-template <class Rule, int V, class Index>
+template <class Rule, int V, class Axis>
 void launch_boxes(const PoolProblem& problem, const void* x, void* y, void* argmax, Stream stream) {
   using T = typename Rule::T;
-  using Axis = SlidingWindow<Index>;
-  const Pool<Axis> g = make_pool<Index>(problem);
+  const Pool<Axis> g = make_pool<Axis>(problem);
   const int argmax_bytes = int(argmax_size(problem));
   const Halo<Axis> halo{g, true, sizeof(T), sizeof(T) + (argmax ? double(argmax_bytes) : 0)};
   const auto boxes = choose_boxes(halo, g.block / V, V * sizeof(T));
@@ -289,13 +288,12 @@ void launch_boxes(const PoolProblem& problem, const void* x, void* y, void* argm
          stream, g, boxes, static_cast<const T*>(x), static_cast<T*>(y), argmax, argmax_bytes);
 }
 
-template <class Rule, bool kAlong>
+template <class Rule, bool kAlong, class Axis>
 void launch_slices(const PoolProblem& problem, const void* x, void* y, void* argmax,
                    Stream stream) {
   using T = typename Rule::T;
-  using Axis = SlidingWindow<int32_t>;
   constexpr int V = kLanes<T>;
-  const Pool<Axis> g = make_pool<int32_t>(problem);
+  const Pool<Axis> g = make_pool<Axis>(problem);
   const Axis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
   const int64_t rows = int64_t(smaller(d.kernel, d.input)) * smaller(h.kernel, h.input);
   const int64_t taps = smaller(w.kernel, w.input);
@@ -308,23 +306,24 @@ void launch_slices(const PoolProblem& problem, const void* x, void* y, void* arg
          static_cast<const T*>(x), static_cast<T*>(y), argmax, int(argmax_size(problem)));
 }
 
-template <class Rule>
-void pool_forward(const PoolProblem& problem, const void* x, void* y, void* argmax, Stream stream) {
+template <class Rule, template <class> class Windows>
+void pool_forward_of(const PoolProblem& problem, const void* x, void* y, void* argmax,
+                     Stream stream) {
   using T = typename Rule::T;
-  using Axis = SlidingWindow<int32_t>;
+  using Axis = Windows<int32_t>;
   constexpr int V = kLanes<T>;
   constexpr int64_t kTapsAcross = 32, kTapsAlong = 96;
   if (!fits_int32(problem))
-    return launch_boxes<typename Rule::Ordered, 1, int64_t>(problem, x, y, argmax, stream);
-  const Pool<Axis> g = make_pool<int32_t>(problem);
+    return launch_boxes<typename Rule::Ordered, 1, Windows<int64_t>>(problem, x, y, argmax, stream);
+  const Pool<Axis> g = make_pool<Axis>(problem);
   const bool wide = is_aligned(x, 16) && is_aligned(y, 16) && is_aligned(argmax, 16);
   const bool vectors = wide && g.block % V == 0;
   if (vectors && is_sliced(g, kTapsAcross))
-    return launch_slices<typename Rule::Ordered, false>(problem, x, y, argmax, stream);
-  if (vectors) return launch_boxes<Rule, V, int32_t>(problem, x, y, argmax, stream);
+    return launch_slices<typename Rule::Ordered, false, Axis>(problem, x, y, argmax, stream);
+  if (vectors) return launch_boxes<Rule, V, Axis>(problem, x, y, argmax, stream);
   if (g.block == 1) {
     if (wide && g.axis[2].step() == 1 && is_sliced(g, kTapsAlong))
-      return launch_slices<typename Rule::Ordered, true>(problem, x, y, argmax, stream);
+      return launch_slices<typename Rule::Ordered, true, Axis>(problem, x, y, argmax, stream);
     const double argmax_bytes = Rule::kArgmax ? double(argmax_size(problem)) : 0;
     const Halo<Axis> halo{g, true, sizeof(T), sizeof(T) + argmax_bytes};
     const auto slabs =
@@ -337,7 +336,14 @@ void pool_forward(const PoolProblem& problem, const void* x, void* y, void* argm
       return;
     }
   }
-  launch_boxes<typename Rule::Ordered, 1, int32_t>(problem, x, y, argmax, stream);
+  launch_boxes<typename Rule::Ordered, 1, Axis>(problem, x, y, argmax, stream);
+}
+
+template <class Rule>
+void pool_forward(const PoolProblem& problem, const void* x, void* y, void* argmax, Stream stream) {
+  const auto run = is_uneven(problem) ? pool_forward_of<Rule, UnevenWindow>
+                                      : pool_forward_of<Rule, SlidingWindow>;
+  run(problem, x, y, argmax, stream);
 }
 
 }  // namespace cnnkern::cuda

@@ -129,6 +129,61 @@ struct SlidingWindow {
   }
 };
 
+// Windows of an adaptive pool: [floor(p n / P), ceil((p + 1) n / P)) of n = input positions, P =
+// output windows. Which windows cover a position is the same formula with n and P exchanged.
+template <class I>
+struct UnevenWindow {
+  using Index = I;
+  Index input, output, kernel;  // the kernel is the largest window
+  bool single;
+  Divisor<Index> by_input, by_output;
+
+  UnevenWindow() = default;
+  UnevenWindow(const PoolProblem& g, size_t i)
+      : input(Index(g.input[i])),
+        output(Index(g.output[i])),
+        kernel(Index(g.kernel[i])),
+        single(g.input[i] == 1 && g.output[i] == 1),
+        by_input(input),
+        by_output(output) {}
+
+  __host__ __device__ Index step() const { return 1; }
+  __host__ __device__ Index begin(Index p) const { return by_output.divide(p * input); }
+  __host__ __device__ Index end(Index p) const {
+    return by_output.divide((p + 1) * input + output - 1);
+  }
+  __host__ __device__ Index windows_begin(Index i) const { return by_input.divide(i * output); }
+  __host__ __device__ Index windows_end(Index i) const {
+    return by_input.divide((i + 1) * output + input - 1);
+  }
+  __host__ __device__ Index position(Index p, Index tap) const { return begin(p) + tap; }
+  __host__ __device__ Taps<Index> taps(Index p) const {
+    if (single) return {0, 0, 1};
+    const Index at = begin(p);
+    return {0, at, end(p) - at};
+  }
+  Index most_positions(Index windows) const { return most(windows, input, output); }
+  Index most_windows(Index positions) const { return most(positions, output, input); }
+  __host__ __device__ Cover<Index> cover(Index i) const {
+    if (single) return {0, 0, 1};
+    const Index window = windows_begin(i);
+    return {window, i - begin(window), windows_end(i) - window};
+  }
+  __host__ __device__ void advance(Cover<Index>& cover) const {
+    cover.tap += begin(cover.window);
+    cover.tap -= begin(++cover.window);
+    --cover.count;
+  }
+  __host__ __device__ Index counted(Index p) const { return single ? 1 : end(p) - begin(p); }
+
+ private:
+  // What so many neighbouring ones of `parts` parts of `whole` positions reach at most.
+  static Index most(Index neighbours, Index whole, Index parts) {
+    const int64_t reach = (int64_t(neighbours) * whole + parts - 1) / parts;
+    return Index(smaller<int64_t>(reach + (whole % parts != 0 ? 1 : 0), whole));
+  }
+};
+
 // A pooling as kernels see it: planes of depth, height and width at whose positions lie `block`
 // elements that share their windows.
 template <class A>
@@ -165,8 +220,8 @@ inline PoolProblem joined_axes(PoolProblem g) {
   return g;
 }
 
-template <class Index>
-Pool<SlidingWindow<Index>> make_pool(const PoolProblem& problem) {
+template <class Axis, class Index = typename Axis::Index>
+Pool<Axis> make_pool(const PoolProblem& problem) {
   const PoolProblem g = joined_axes(problem);
   const bool planes = g.format == Format::contiguous;
   return {{{g, 0}, {g, 1}, {g, 2}},

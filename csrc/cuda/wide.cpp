@@ -38,6 +38,10 @@ bool fits_int32(const ConvProblem& g) {
          fits_int32({input_elements(g), output_elements(g), weight_elements(g)});
 }
 bool fits_int32(const PoolProblem& g) {
+  // Windows of an adaptive pool begin at products of both sizes.
+  for (int i = 0; is_uneven(g) && i < 3; ++i) {
+    if (!fits_int32({(g.input[i] + 1) * (g.output[i] + 1)})) return false;
+  }
   return coordinates_fit(g) && fits_int32({input_elements(g), output_elements(g)});
 }
 

@@ -51,6 +51,10 @@ constexpr const char* kConvWeightGrad[] = {"conv1d weight gradient", "conv2d wei
                                            "conv3d weight gradient"};
 constexpr const char* kMaxPool[] = {"max_pool1d", "max_pool2d", "max_pool3d"};
 constexpr const char* kAvgPool[] = {"avg_pool1d", "avg_pool2d", "avg_pool3d"};
+constexpr const char* kAdaptiveMaxPool[] = {"adaptive_max_pool1d", "adaptive_max_pool2d",
+                                            "adaptive_max_pool3d"};
+constexpr const char* kAdaptiveAvgPool[] = {"adaptive_avg_pool1d", "adaptive_avg_pool2d",
+                                            "adaptive_avg_pool3d"};
 
 inline void check_rank(const char* op, const char* argument, int64_t dim, int64_t expected) {
   TORCH_CHECK(expected >= 3 && expected <= 5, op, ": expected ", argument,
@@ -129,15 +133,20 @@ ConvArguments<I> conv_arguments(const char* op, List<I> input, List<I> weight, L
 template <class I>
 PoolArguments<I> pool_arguments(PoolKind kind, List<I> input, List<I> kernel, List<I> stride,
                                 List<I> padding, List<I> dilation, bool ceil_mode,
-                                bool count_include_pad, const I& divisor) {
+                                bool count_include_pad, const I& divisor,
+                                List<I> output_size = {}) {
   const int64_t dim = input.size();
-  const char* const op = user_name(kind == PoolKind::max ? kMaxPool : kAvgPool, dim);
+  const bool max = kind == PoolKind::max;
+  const char* const op = output_size.empty()
+                             ? user_name(max ? kMaxPool : kAvgPool, dim)
+                             : user_name(max ? kAdaptiveMaxPool : kAdaptiveAvgPool, dim);
   check_rank(op, "input", dim, dim);
   return {op,           dim - 2,           kind,          input.vec(),
           kernel.vec(), stride.vec(),      padding.vec(), dilation.vec(),
-          ceil_mode,    count_include_pad, divisor};
+          ceil_mode,    count_include_pad, divisor,       output_size.vec()};
 }
 
-inline at::ScalarType argmax_type(int64_t taps) { return taps <= 256 ? at::kByte : at::kInt; }
+constexpr int64_t kByteTaps = 256;
+inline at::ScalarType argmax_type(int64_t taps) { return taps <= kByteTaps ? at::kByte : at::kInt; }
 
 }  // namespace cnnkern::ops

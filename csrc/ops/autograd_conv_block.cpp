@@ -8,7 +8,7 @@
 
 #include "call_block.h"
 #include "conv_block_arguments.h"
-#include "node.h"
+#include "traced_node.h"
 
 namespace cnnkern::ops {
 namespace {
@@ -20,8 +20,9 @@ struct StoredGeometry {
   c10::SymInt groups;
   std::string algorithm;
   std::vector<c10::SymInt> pool_size, pool_stride, pool_padding, pool_dilation;
-  bool ceil_mode;
+  bool ceil_mode = false;
 
+  StoredGeometry() = default;
   explicit StoredGeometry(const BlockGeometry& g)
       : stride(g.conv.stride.vec()),
         padding(g.conv.padding.vec()),
@@ -41,11 +42,12 @@ struct StoredGeometry {
 
 OptionalTensor optional(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
-struct ConvBlockBackward final : Node {
+struct ConvBlockBackward final : TracedNode<ConvBlockBackward> {
   StoredGeometry geometry;
   SavedVariable input, weight, output, argmax;  // output: of a fused ReLU
   std::vector<c10::SymInt> input_size, weight_size;
 
+  ConvBlockBackward() = default;
   explicit ConvBlockBackward(const BlockGeometry& geometry) : geometry(geometry) {}
 
   std::string name() const override { return "CnnkernConvBlockBackward"; }
@@ -56,11 +58,18 @@ struct ConvBlockBackward final : Node {
     output.reset_data();
     argmax.reset_data();
   }
-  variable_list apply(variable_list&& grads) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+  template <class Each>
+  void visit(Each&& each) {
+    each(geometry.stride), each(geometry.padding), each(geometry.dilation);
+    each(geometry.groups), each(geometry.algorithm);
+    each(geometry.pool_size), each(geometry.pool_stride), each(geometry.pool_padding);
+    each(geometry.pool_dilation), each(geometry.ceil_mode);
+    each(input), each(weight), each(output), each(argmax), each(input_size), each(weight_size);
+  }
+  variable_list backward(const variable_list& grads) {
     variable_list result(3);
     Wanted wanted;
-    for (size_t i = 0; i < 3; ++i) wanted[i] = task_should_compute_output(i);
+    for (size_t i = 0; i < 3; ++i) wanted[i] = wants(i);
     if (!grads[0].defined() || !(wanted[0] || wanted[1] || wanted[2])) return result;
     const BlockOperands of{wanted[1] ? optional(input.unpack()) : std::nullopt,
                            wanted[0] ? optional(weight.unpack()) : std::nullopt,

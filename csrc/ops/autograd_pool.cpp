@@ -35,7 +35,7 @@ Tensor apply_map(Map map, const Tensor& t, const Tensor& argmax, SymInts input_s
 }
 
 struct StoredGeometry {
-  std::vector<c10::SymInt> kernel, stride, padding, dilation;
+  std::vector<c10::SymInt> kernel, stride, padding, dilation, output_size;
   bool ceil_mode = false, count_include_pad = false;
   c10::SymInt divisor;
 
@@ -45,11 +45,12 @@ struct StoredGeometry {
         stride(g.stride.vec()),
         padding(g.padding.vec()),
         dilation(g.dilation.vec()),
+        output_size(g.output_size.vec()),
         ceil_mode(g.ceil_mode),
         count_include_pad(g.count_include_pad),
         divisor(g.divisor) {}
   operator PoolGeometry() const {
-    return {kernel, stride, padding, dilation, ceil_mode, count_include_pad, divisor};
+    return {kernel, stride, padding, dilation, ceil_mode, count_include_pad, divisor, output_size};
   }
 };
 
@@ -77,7 +78,7 @@ struct PoolBackward final : TracedNode<PoolBackward> {
   void visit(Each&& each) {
     each(map), each(geometry.kernel), each(geometry.stride), each(geometry.padding);
     each(geometry.dilation), each(geometry.ceil_mode), each(geometry.count_include_pad);
-    each(geometry.divisor), each(argmax), each(input_size);
+    each(geometry.divisor), each(geometry.output_size), each(argmax), each(input_size);
   }
   variable_list backward(const variable_list& grads) {
     variable_list result(1);
@@ -114,8 +115,8 @@ Tensor differentiable_map(Map map, const Tensor& t, const Tensor& argmax, SymInt
 
 std::tuple<Tensor, Tensor> max_pool(const Tensor& input, SymInts kernel, SymInts stride,
                                     SymInts padding, SymInts dilation, bool ceil_mode,
-                                    bool return_argmax) {
-  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode};
+                                    bool return_argmax, SymInts output_size) {
+  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode, false, 0, output_size};
   const NodePtr owner = record(Map::max_gather, input, input.sym_sizes(), geometry);
   const bool moves = has_tangent(input);
   Tensor y, argmax;
@@ -135,28 +136,29 @@ std::tuple<Tensor, Tensor> max_pool(const Tensor& input, SymInts kernel, SymInts
 
 Tensor max_pool_grad(const Tensor& grad_output, const Tensor& argmax, SymInts input_size,
                      SymInts kernel, SymInts stride, SymInts padding, SymInts dilation,
-                     bool ceil_mode) {
-  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode};
+                     bool ceil_mode, SymInts output_size) {
+  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode, false, 0, output_size};
   return differentiable_map(Map::max_scatter, grad_output, argmax, input_size, geometry);
 }
 
 Tensor max_pool_gather(const Tensor& input, const Tensor& argmax, SymInts kernel, SymInts stride,
-                       SymInts padding, SymInts dilation, bool ceil_mode) {
-  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode};
+                       SymInts padding, SymInts dilation, bool ceil_mode, SymInts output_size) {
+  const PoolGeometry geometry{kernel, stride, padding, dilation, ceil_mode, false, 0, output_size};
   return differentiable_map(Map::max_gather, input, argmax, input.sym_sizes(), geometry);
 }
 
 Tensor avg_pool(const Tensor& input, SymInts kernel, SymInts stride, SymInts padding,
-                bool ceil_mode, bool count_include_pad, c10::SymInt divisor) {
+                bool ceil_mode, bool count_include_pad, c10::SymInt divisor, SymInts output_size) {
   const PoolGeometry geometry{
-      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
+      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor), output_size};
   return differentiable_map(Map::avg, input, {}, input.sym_sizes(), geometry);
 }
 
 Tensor avg_pool_grad(const Tensor& grad_output, SymInts input_size, SymInts kernel, SymInts stride,
-                     SymInts padding, bool ceil_mode, bool count_include_pad, c10::SymInt divisor) {
+                     SymInts padding, bool ceil_mode, bool count_include_pad, c10::SymInt divisor,
+                     SymInts output_size) {
   const PoolGeometry geometry{
-      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor)};
+      kernel, stride, padding, {}, ceil_mode, count_include_pad, std::move(divisor), output_size};
   return differentiable_map(Map::avg_scatter, grad_output, {}, input_size, geometry);
 }
 

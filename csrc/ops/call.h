@@ -22,6 +22,7 @@ struct PoolGeometry {
   SymInts kernel, stride, padding, dilation;
   bool ceil_mode, count_include_pad = false;
   c10::SymInt divisor = 0;
+  SymInts output_size{};  // of an adaptive pool, which has no other lists
 };
 
 template <class Signature>
@@ -94,36 +95,50 @@ inline std::tuple<Tensor, Tensor> call_conv_weight_grad(const Tensor& grad_outpu
 inline std::tuple<Tensor, Tensor> call_max_pool(const Tensor& input, bool return_argmax,
                                                 const PoolGeometry& g) {
   static const auto op = find_operator<std::tuple<Tensor, Tensor>(
-      const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool)>("cnnkern::max_pool");
-  return op.call(input, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode, return_argmax);
+      const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool, SymInts)>("cnnkern::max_pool");
+  return op.call(input, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode, return_argmax,
+                 g.output_size);
 }
 inline Tensor call_max_pool_grad(const Tensor& grad_output, const Tensor& argmax,
                                  SymInts input_size, const PoolGeometry& g) {
   static const auto op =
       find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts,
-                           SymInts, bool)>("cnnkern::max_pool_grad");
+                           SymInts, bool, SymInts)>("cnnkern::max_pool_grad");
   return op.call(grad_output, argmax, input_size, g.kernel, g.stride, g.padding, g.dilation,
-                 g.ceil_mode);
+                 g.ceil_mode, g.output_size);
 }
 inline Tensor call_max_pool_gather(const Tensor& input, const Tensor& argmax,
                                    const PoolGeometry& g) {
   static const auto op =
-      find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, bool)>(
-          "cnnkern::max_pool_gather");
-  return op.call(input, argmax, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode);
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts, SymInts, SymInts, SymInts, bool,
+                           SymInts)>("cnnkern::max_pool_gather");
+  return op.call(input, argmax, g.kernel, g.stride, g.padding, g.dilation, g.ceil_mode,
+                 g.output_size);
 }
 inline Tensor call_avg_pool(const Tensor& input, const PoolGeometry& g) {
-  static const auto op =
-      find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, bool, bool, c10::SymInt)>(
-          "cnnkern::avg_pool");
-  return op.call(input, g.kernel, g.stride, g.padding, g.ceil_mode, g.count_include_pad, g.divisor);
+  static const auto op = find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, bool, bool,
+                                              c10::SymInt, SymInts)>("cnnkern::avg_pool");
+  return op.call(input, g.kernel, g.stride, g.padding, g.ceil_mode, g.count_include_pad, g.divisor,
+                 g.output_size);
 }
 inline Tensor call_avg_pool_grad(const Tensor& grad_output, SymInts input_size,
                                  const PoolGeometry& g) {
-  static const auto op = find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, SymInts,
-                                              bool, bool, c10::SymInt)>("cnnkern::avg_pool_grad");
+  static const auto op =
+      find_operator<Tensor(const Tensor&, SymInts, SymInts, SymInts, SymInts, bool, bool,
+                           c10::SymInt, SymInts)>("cnnkern::avg_pool_grad");
   return op.call(grad_output, input_size, g.kernel, g.stride, g.padding, g.ceil_mode,
-                 g.count_include_pad, g.divisor);
+                 g.count_include_pad, g.divisor, g.output_size);
+}
+
+inline Tensor call_max_unpool(const Tensor& input, const Tensor& indices, SymInts output_size) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, SymInts)>("cnnkern::max_unpool");
+  return op.call(input, indices, output_size);
+}
+inline Tensor call_max_unpool_grad(const Tensor& grad_output, const Tensor& indices) {
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&)>("cnnkern::max_unpool_grad");
+  return op.call(grad_output, indices);
 }
 
 }  // namespace cnnkern::ops

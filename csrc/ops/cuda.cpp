@@ -11,6 +11,7 @@ namespace {
 TORCH_LIBRARY_IMPL(cnnkern, CUDA, m) {
   register_cuda_conv(m);
   register_cuda_pool(m);
+  register_cuda_unpool(m);
 }
 
 #else
@@ -26,7 +27,8 @@ TORCH_LIBRARY_IMPL(cnnkern, CUDA, m) {
   for (const char* name :
        {"conv", "conv_input_grad", "conv_weight_grad", "conv_border", "conv_border_input_grad",
         "conv_border_weight_grad", "conv_block", "conv_block_grad", "max_pool", "max_pool_grad",
-        "max_pool_gather", "max_pool_indices", "avg_pool", "avg_pool_grad"})
+        "max_pool_gather", "max_pool_indices", "avg_pool", "avg_pool_grad", "max_unpool",
+        "max_unpool_grad"})
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&refuse>());
 }
 

@@ -7,5 +7,6 @@ namespace cnnkern::ops {
 
 void register_cuda_conv(torch::Library&);
 void register_cuda_pool(torch::Library&);
+void register_cuda_unpool(torch::Library&);
 
 }  // namespace cnnkern::ops

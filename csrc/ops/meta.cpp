@@ -64,41 +64,44 @@ std::tuple<Tensor, Tensor> conv_weight_grad(const Tensor& grad_output, const Ten
 }
 
 PoolArguments<SymInt> max_arguments(SymInts input, SymInts kernel, SymInts stride, SymInts padding,
-                                    SymInts dilation, bool ceil_mode) {
+                                    SymInts dilation, bool ceil_mode, SymInts output_size) {
   return pool_arguments<SymInt>(PoolKind::max, input, kernel, stride, padding, dilation, ceil_mode,
-                                false, 0);
+                                false, 0, output_size);
 }
 PoolArguments<SymInt> avg_arguments(SymInts input, SymInts kernel, SymInts stride, SymInts padding,
-                                    bool ceil_mode, bool count_include_pad, SymInt divisor) {
-  const std::vector<SymInt> dilation(input.size() > 2 ? input.size() - 2 : 0, 1);
+                                    bool ceil_mode, bool count_include_pad, SymInt divisor,
+                                    SymInts output_size) {
+  const std::vector<SymInt> dilation(kernel.size(), 1);
   return pool_arguments<SymInt>(PoolKind::avg, input, kernel, stride, padding, dilation, ceil_mode,
-                                count_include_pad, divisor);
+                                count_include_pad, divisor, output_size);
 }
 std::vector<SymInt> pooled(const PoolArguments<SymInt>& args) {
   return checked([&] { return pool_output_shape(args); });
 }
-at::ScalarType argmax_type_of(SymInts kernel) {
-  SymInt taps = 1;
-  for (const SymInt& side : kernel) taps = taps * side;
-  return argmax_type(taps.guard_int(__FILE__, __LINE__));  // the dtype cannot be symbolic
+// The dtype cannot be symbolic: traced sizes are held to one side of the limit.
+at::ScalarType argmax_type_of(const PoolArguments<SymInt>& args) {
+  return argmax_type(most_taps(args) <= kByteTaps ? 1 : kByteTaps + 1);
 }
 
 std::tuple<Tensor, Tensor> max_pool(const Tensor& input, SymInts kernel, SymInts stride,
                                     SymInts padding, SymInts dilation, bool ceil_mode,
-                                    bool return_argmax) {
-  const auto args = max_arguments(input.sym_sizes(), kernel, stride, padding, dilation, ceil_mode);
+                                    bool return_argmax, SymInts output_size) {
+  const auto args =
+      max_arguments(input.sym_sizes(), kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, input, "input", {}, "");
   const auto shape = pooled(args);
   const auto format = memory_format(input);
   const auto options = input.options();
   return {empty(shape, options, format),
-          return_argmax ? empty(shape, options.dtype(argmax_type_of(kernel)), format)
+          return_argmax ? empty(shape, options.dtype(argmax_type_of(args)), format)
                         : at::empty({0}, options.dtype(at::kByte))};
 }
 
 Tensor max_pool_grad(const Tensor& grad_output, const Tensor&, SymInts input_size, SymInts kernel,
-                     SymInts stride, SymInts padding, SymInts dilation, bool ceil_mode) {
-  const auto args = max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode);
+                     SymInts stride, SymInts padding, SymInts dilation, bool ceil_mode,
+                     SymInts output_size) {
+  const auto args =
+      max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   pooled(args);
@@ -106,30 +109,33 @@ Tensor max_pool_grad(const Tensor& grad_output, const Tensor&, SymInts input_siz
 }
 
 Tensor max_pool_gather(const Tensor& input, const Tensor&, SymInts kernel, SymInts stride,
-                       SymInts padding, SymInts dilation, bool ceil_mode) {
-  const auto args = max_arguments(input.sym_sizes(), kernel, stride, padding, dilation, ceil_mode);
+                       SymInts padding, SymInts dilation, bool ceil_mode, SymInts output_size) {
+  const auto args =
+      max_arguments(input.sym_sizes(), kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, input, "input", {}, "");
   return empty(pooled(args), input.options(), memory_format(input));
 }
 
 Tensor max_pool_indices(const Tensor& argmax, SymInts input_size, SymInts kernel, SymInts stride,
-                        SymInts padding, SymInts dilation, bool ceil_mode) {
-  const auto args = max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode);
+                        SymInts padding, SymInts dilation, bool ceil_mode, SymInts output_size) {
+  const auto args =
+      max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode, output_size);
   return empty(pooled(args), argmax.options().dtype(at::kLong), memory_format(argmax));
 }
 
 Tensor avg_pool(const Tensor& input, SymInts kernel, SymInts stride, SymInts padding,
-                bool ceil_mode, bool count_include_pad, SymInt divisor) {
+                bool ceil_mode, bool count_include_pad, SymInt divisor, SymInts output_size) {
   const auto args = avg_arguments(input.sym_sizes(), kernel, stride, padding, ceil_mode,
-                                  count_include_pad, std::move(divisor));
+                                  count_include_pad, std::move(divisor), output_size);
   check_types(args.op, input, "input", {}, "");
   return empty(pooled(args), input.options(), memory_format(input));
 }
 
 Tensor avg_pool_grad(const Tensor& grad_output, SymInts input_size, SymInts kernel, SymInts stride,
-                     SymInts padding, bool ceil_mode, bool count_include_pad, SymInt divisor) {
+                     SymInts padding, bool ceil_mode, bool count_include_pad, SymInt divisor,
+                     SymInts output_size) {
   const auto args = avg_arguments(input_size, kernel, stride, padding, ceil_mode, count_include_pad,
-                                  std::move(divisor));
+                                  std::move(divisor), output_size);
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   pooled(args);

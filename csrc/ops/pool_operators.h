@@ -28,16 +28,18 @@ inline Pooling pooling(const PoolArguments<int64_t>& args, const Tensor& like) {
 
 inline PoolArguments<int64_t> max_arguments(IntArrayRef input, IntArrayRef kernel,
                                             IntArrayRef stride, IntArrayRef padding,
-                                            IntArrayRef dilation, bool ceil_mode) {
+                                            IntArrayRef dilation, bool ceil_mode,
+                                            IntArrayRef output_size) {
   return pool_arguments<int64_t>(PoolKind::max, input, kernel, stride, padding, dilation, ceil_mode,
-                                 false, 0);
+                                 false, 0, output_size);
 }
 inline PoolArguments<int64_t> avg_arguments(IntArrayRef input, IntArrayRef kernel,
                                             IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
-                                            bool count_include_pad, int64_t divisor) {
-  const std::vector<int64_t> dilation(input.size() > 2 ? input.size() - 2 : 0, 1);
+                                            bool count_include_pad, int64_t divisor,
+                                            IntArrayRef output_size) {
+  const std::vector<int64_t> dilation(kernel.size(), 1);
   return pool_arguments<int64_t>(PoolKind::avg, input, kernel, stride, padding, dilation, ceil_mode,
-                                 count_include_pad, divisor);
+                                 count_include_pad, divisor, output_size);
 }
 
 inline void check_argmax(const char* op, const Tensor& argmax, const PoolProblem& problem,
@@ -53,8 +55,9 @@ inline void check_argmax(const char* op, const Tensor& argmax, const PoolProblem
 template <class Backend>
 std::tuple<Tensor, Tensor> max_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride,
                                     IntArrayRef padding, IntArrayRef dilation, bool ceil_mode,
-                                    bool return_argmax) {
-  const auto args = max_arguments(input.sizes(), kernel, stride, padding, dilation, ceil_mode);
+                                    bool return_argmax, IntArrayRef output_size) {
+  const auto args =
+      max_arguments(input.sizes(), kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, input, "input", {}, "");
   const typename Backend::Guard on_device(input);
   const Pooling pool = pooling(args, input);
@@ -72,8 +75,9 @@ std::tuple<Tensor, Tensor> max_pool(const Tensor& input, IntArrayRef kernel, Int
 template <class Backend>
 Tensor max_pool_grad(const Tensor& grad_output, const Tensor& argmax, IntArrayRef input_size,
                      IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-                     IntArrayRef dilation, bool ceil_mode) {
-  const auto args = max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode);
+                     IntArrayRef dilation, bool ceil_mode, IntArrayRef output_size) {
+  const auto args =
+      max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   const typename Backend::Guard on_device(grad_output);
@@ -92,8 +96,9 @@ Tensor max_pool_grad(const Tensor& grad_output, const Tensor& argmax, IntArrayRe
 template <class Backend>
 Tensor max_pool_gather(const Tensor& input, const Tensor& argmax, IntArrayRef kernel,
                        IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
-                       bool ceil_mode) {
-  const auto args = max_arguments(input.sizes(), kernel, stride, padding, dilation, ceil_mode);
+                       bool ceil_mode, IntArrayRef output_size) {
+  const auto args =
+      max_arguments(input.sizes(), kernel, stride, padding, dilation, ceil_mode, output_size);
   check_types(args.op, input, "input", {}, "");
   const typename Backend::Guard on_device(input);
   const Pooling pool = pooling(args, input);
@@ -108,8 +113,9 @@ Tensor max_pool_gather(const Tensor& input, const Tensor& argmax, IntArrayRef ke
 template <class Backend>
 Tensor max_pool_indices(const Tensor& argmax, IntArrayRef input_size, IntArrayRef kernel,
                         IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation,
-                        bool ceil_mode) {
-  const auto args = max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode);
+                        bool ceil_mode, IntArrayRef output_size) {
+  const auto args =
+      max_arguments(input_size, kernel, stride, padding, dilation, ceil_mode, output_size);
   const typename Backend::Guard on_device(argmax);
   const Pooling pool = pooling(args, argmax);
   check_argmax(args.op, argmax, pool.problem, pool.output, argmax);
@@ -123,9 +129,9 @@ Tensor max_pool_indices(const Tensor& argmax, IntArrayRef input_size, IntArrayRe
 
 template <class Backend>
 Tensor avg_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
-                bool ceil_mode, bool count_include_pad, int64_t divisor) {
-  const auto args =
-      avg_arguments(input.sizes(), kernel, stride, padding, ceil_mode, count_include_pad, divisor);
+                bool ceil_mode, bool count_include_pad, int64_t divisor, IntArrayRef output_size) {
+  const auto args = avg_arguments(input.sizes(), kernel, stride, padding, ceil_mode,
+                                  count_include_pad, divisor, output_size);
   check_types(args.op, input, "input", {}, "");
   const typename Backend::Guard on_device(input);
   const Pooling pool = pooling(args, input);
@@ -138,9 +144,9 @@ Tensor avg_pool(const Tensor& input, IntArrayRef kernel, IntArrayRef stride, Int
 template <class Backend>
 Tensor avg_pool_grad(const Tensor& grad_output, IntArrayRef input_size, IntArrayRef kernel,
                      IntArrayRef stride, IntArrayRef padding, bool ceil_mode,
-                     bool count_include_pad, int64_t divisor) {
-  const auto args =
-      avg_arguments(input_size, kernel, stride, padding, ceil_mode, count_include_pad, divisor);
+                     bool count_include_pad, int64_t divisor, IntArrayRef output_size) {
+  const auto args = avg_arguments(input_size, kernel, stride, padding, ceil_mode, count_include_pad,
+                                  divisor, output_size);
   check_types(args.op, grad_output, "grad_output", {}, "");
   check_rank(args.op, "grad_output", grad_output.dim(), int64_t(input_size.size()));
   const typename Backend::Guard on_device(grad_output);

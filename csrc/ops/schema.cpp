@@ -47,26 +47,34 @@ TORCH_LIBRARY(cnnkern, m) {
       "SymInt[] pool_stride, SymInt[] pool_padding, SymInt[] pool_dilation, bool ceil_mode, "
       "bool[3] wanted, str algorithm) -> (Tensor, Tensor, Tensor)");
 
+  // With an output_size the windows are those of an adaptive pool; the other lists are empty then.
   // The second result, of size 0 unless return_argmax, holds the winning tap of each window.
   m.def(
       "max_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
-      "SymInt[] dilation, bool ceil_mode, bool return_argmax) -> (Tensor, Tensor)");
+      "SymInt[] dilation, bool ceil_mode, bool return_argmax, "
+      "SymInt[] output_size=[]) -> (Tensor, Tensor)");
   m.def(
       "max_pool_grad(Tensor grad_output, Tensor argmax, SymInt[] input_size, "
       "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, "
-      "bool ceil_mode) -> Tensor");
+      "bool ceil_mode, SymInt[] output_size=[]) -> Tensor");
   m.def(
       "max_pool_gather(Tensor input, Tensor argmax, SymInt[] kernel_size, SymInt[] stride, "
-      "SymInt[] padding, SymInt[] dilation, bool ceil_mode) -> Tensor");
+      "SymInt[] padding, SymInt[] dilation, bool ceil_mode, SymInt[] output_size=[]) -> Tensor");
   m.def(
       "max_pool_indices(Tensor argmax, SymInt[] input_size, SymInt[] kernel_size, "
-      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode) -> Tensor");
+      "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode, SymInt[] "
+      "output_size=[]) -> Tensor");
   // A divisor of 0 means: the number of taps.
   m.def(
       "avg_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
-      "bool ceil_mode, bool count_include_pad, SymInt divisor) -> Tensor");
+      "bool ceil_mode, bool count_include_pad, SymInt divisor, "
+      "SymInt[] output_size=[]) -> Tensor");
   m.def(
       "avg_pool_grad(Tensor grad_output, SymInt[] input_size, SymInt[] kernel_size, "
       "SymInt[] stride, SymInt[] padding, bool ceil_mode, bool count_include_pad, "
-      "SymInt divisor) -> Tensor");
+      "SymInt divisor, SymInt[] output_size=[]) -> Tensor");
+
+  // indices count elements of a plane, row by row; output_size holds a plane's sizes.
+  m.def("max_unpool(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor");
+  m.def("max_unpool_grad(Tensor grad_output, Tensor indices) -> Tensor");
 }

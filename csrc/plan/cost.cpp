@@ -2,6 +2,7 @@
 #include "cost.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace cnnkern {
 
@@ -18,6 +19,17 @@ Work work_of(const ConvProblem& g) {
   return {2 * n * weights * volume(g.output), elements * static_cast<double>(size_of(g.dtype))};
 }
 
+namespace {
+
+// Neighbouring parts of an axis share the position that their boundary cuts.
+double taps_along(const PoolProblem& g, size_t i) {
+  if (!g.uneven[i]) return static_cast<double>(g.kernel[i]) * static_cast<double>(g.output[i]);
+  const int64_t shared = g.output[i] - std::gcd(g.input[i], g.output[i]);
+  return static_cast<double>(g.input[i]) + static_cast<double>(shared);
+}
+
+}  // namespace
+
 Work work_of(const PoolProblem& g, Direction direction) {
   const double planes = static_cast<double>(g.n) * static_cast<double>(g.c);
   const double outputs = planes * volume(g.output), inputs = planes * volume(g.input);
@@ -25,7 +37,7 @@ Work work_of(const PoolProblem& g, Direction direction) {
   if (direction == Direction::input_grad && g.kind == PoolKind::max) {
     bytes += outputs * static_cast<double>(argmax_size(g));
   }
-  return {outputs * volume(g.kernel), bytes};
+  return {planes * taps_along(g, 0) * taps_along(g, 1) * taps_along(g, 2), bytes};
 }
 
 double copy_us(double bytes, const DeviceTraits& traits) {

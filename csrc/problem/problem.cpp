@@ -59,6 +59,22 @@ ConvProblem make_problem(const ConvArguments<int64_t>& a, DataType dtype, Format
   return g;
 }
 
+namespace {
+
+// Parts of equal sizes are windows that slide by their own size.
+void cut(PoolProblem& g, const std::vector<int64_t>& output_size) {
+  g.output = extent_of(output_size, g.rank, 0, 1, 1);
+  g.kernel = g.stride = g.dilation = {1, 1, 1};
+  for (size_t i = 0; i < 3; ++i) {
+    if (g.output[i] == 0) continue;
+    g.kernel[i] = adaptive_kernel(g.input[i], g.output[i]);
+    g.uneven[i] = g.input[i] % g.output[i] != 0;
+    if (!g.uneven[i]) g.stride[i] = g.kernel[i];
+  }
+}
+
+}  // namespace
+
 PoolProblem make_problem(const PoolArguments<int64_t>& a, DataType dtype, Format format) {
   PoolProblem g{};
   g.kind = a.kind;
@@ -66,6 +82,16 @@ PoolProblem make_problem(const PoolArguments<int64_t>& a, DataType dtype, Format
   g.n = a.input[0];
   g.c = a.input[1];
   g.input = extent_of(a.input, a.rank, 2, 1, 1);
+  g.dtype = dtype;
+  g.format = format;
+  g.ceil_mode = a.ceil_mode;
+  g.count_include_pad = a.count_include_pad;
+  g.divisor = a.divisor;
+  g.adaptive = a.adaptive();
+  if (g.adaptive) {
+    cut(g, a.output_size);
+    return g;
+  }
   g.kernel = extent_of(a.kernel, a.rank, 0, 1, 1);
   g.stride = extent_of(a.stride, a.rank, 0, 1, 1);
   g.pad_before = extent_of(a.padding, a.rank, 0, 2, 0);
@@ -75,11 +101,6 @@ PoolProblem make_problem(const PoolArguments<int64_t>& a, DataType dtype, Format
     g.output[i] = pool_output_size<int64_t>(g.input[i], g.kernel[i], g.stride[i], g.pad_before[i],
                                             g.pad_after[i], g.dilation[i], a.ceil_mode);
   }
-  g.dtype = dtype;
-  g.format = format;
-  g.ceil_mode = a.ceil_mode;
-  g.count_include_pad = a.count_include_pad;
-  g.divisor = a.divisor;
   clamp(g);
   return g;
 }

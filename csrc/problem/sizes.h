@@ -69,6 +69,20 @@ I pool_output_size(I input, I kernel, I stride, I pad_before, I pad_after, I dil
   return detail::narrow<I>(last + W(1));
 }
 
+// The largest of the windows [floor(p n / P), ceil((p + 1) n / P)) that cut an axis of n = input
+// positions into P = output parts: n / P where that is whole, else one or two more. Without a
+// branch, so that a traced size stays one.
+template <class I>
+I adaptive_kernel(I input, I output) {
+  const I rest = input % output;
+  const I all = (input + output - I(1)) / output;
+  if constexpr (std::is_same_v<I, int64_t>) {
+    return all + (rest > 1 && output % rest != 0 ? 1 : 0);
+  } else {
+    return all + (output % rest.max(I(1))).min(I(1));
+  }
+}
+
 // The input size of the convolution whose input gradient the transposed convolution is.
 template <class I>
 I conv_transpose_output_size(I input, I kernel, I stride, I pad_before, I pad_after, I dilation,

@@ -25,6 +25,8 @@ const std::vector<Operator>& operators() {
       {"max_pool", {"kernel", "stride", "padding", "dilation", "ceil", "dtype", "format"}},
       {"avg_pool",
        {"kernel", "stride", "padding", "ceil", "count_include_pad", "divisor", "dtype", "format"}},
+      {"adaptive_max_pool", {"output", "dtype", "format"}},
+      {"adaptive_avg_pool", {"output", "dtype", "format"}},
   };
   return all;
 }
@@ -32,6 +34,7 @@ const std::vector<Operator>& operators() {
 // torch's longer names for the same things.
 std::string canonical(const std::string& name) {
   if (name == "kernel_size") return "kernel";
+  if (name == "output_size") return "output";
   if (name == "ceil_mode") return "ceil";
   if (name == "divisor_override") return "divisor";
   return name;
@@ -52,7 +55,8 @@ class Parser {
     }
     read_options(convolution ? 3 : 2);
     try {
-      return convolution ? Problem(conv()) : Problem(pool());
+      if (convolution) return conv();
+      return name_.rfind("adaptive_", 0) == 0 ? adaptive_pool() : pool();
     } catch (const TextError&) {
       throw;
     } catch (const Error& error) {
@@ -242,6 +246,20 @@ class Parser {
                              flag("count_include_pad", true),
                              number("divisor", 0)};
     if (option("divisor") && a.divisor == 0) fail(a.op, "expected divisor other than 0, got 0");
+    pool_output_shape(a);
+    return make_problem(a, choice<DataType>("dtype", kDataTypes),
+                        choice<Format>("format", kFormats));
+  }
+
+  PoolProblem adaptive_pool() const {
+    if (!option("output")) line_.fail(line_.size(), op_ + ": expected output=...");
+    PoolArguments<int64_t> a{};
+    a.op = op_.c_str();
+    a.rank = rank_;
+    a.kind = name_ == "adaptive_max_pool" ? PoolKind::max : PoolKind::avg;
+    a.input = input_;
+    a.count_include_pad = true;
+    a.output_size = list("output", {});
     pool_output_shape(a);
     return make_problem(a, choice<DataType>("dtype", kDataTypes),
                         choice<Format>("format", kFormats));

@@ -64,7 +64,8 @@ std::string op_of(const ConvProblem& g) {
 }
 
 std::string op_of(const PoolProblem& g) {
-  return with_rank(g.kind == PoolKind::max ? "max_pool" : "avg_pool", g.rank);
+  const char* const name = g.kind == PoolKind::max ? "max_pool" : "avg_pool";
+  return with_rank(((g.adaptive ? "adaptive_" : "") + std::string(name)).c_str(), g.rank);
 }
 
 Extent output_padding_of(const ConvProblem& g) {
@@ -101,6 +102,11 @@ std::string to_text(const ConvProblem& g) {
 std::string to_text(const PoolProblem& g) {
   Printer out(op_of(g), g.rank);
   out.shape(g.n, g.c, g.input);
+  if (g.adaptive) {
+    constexpr Extent kNone{-1, -1, -1};
+    out.list("output", g.output, kNone);
+    return out.finish(g.dtype, g.format);
+  }
   out.list("kernel", g.kernel, kZeros);
   out.list("stride", g.stride, g.kernel);
   out.pairs("padding", g.pad_before, g.pad_after, kZeros);

@@ -108,6 +108,14 @@ void bind_conv_problem(py::module_& m) {
       });
 }
 
+// What an adaptive pool is whose windows are all of one size.
+std::optional<PoolProblem> sliding(const PoolProblem& g) {
+  if (is_uneven(g)) return std::nullopt;
+  PoolProblem same = g;
+  same.adaptive = false;
+  return same;
+}
+
 void bind_pool_problem(py::module_& m) {
   bind_problem<PoolProblem>(m, "PoolProblem")
       .def_property_readonly("input_size",
@@ -117,6 +125,8 @@ void bind_pool_problem(py::module_& m) {
       .def_readonly("ceil_mode", &PoolProblem::ceil_mode)
       .def_readonly("count_include_pad", &PoolProblem::count_include_pad)
       .def_readonly("divisor", &PoolProblem::divisor)
+      .def_readonly("adaptive", &PoolProblem::adaptive)
+      .def_property_readonly("sliding", &sliding)
       .def("directions",
            [](const PoolProblem&) { return py::make_tuple("forward", "input_grad"); });
 }

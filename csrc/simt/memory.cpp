@@ -89,7 +89,7 @@ void check_parts(Block& b, Range& r, size_t first, size_t end, Access access, vo
       if (id != b.owner_id) put(r.word_owner[word], kAtomic | b.owner_base);
       return;
     }
-  } else if (!(o & kAtomic) && (nobody || o == b.owner_base)) {
+  } else if (nobody || o == b.owner_base) {  // nobody: also where an earlier launch had atomics
     if (nobody && access == Access::read) return;
     split_word(b, r, word);
     return check_parts(b, r, first, end, access, pc);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "../cuda/conv_direct.h"
+#include "../cuda/max_unpool.h"
 #include "../cuda/wide.h"
 #include "../ops/cuda_operators.h"
 #include "../ops/cuda_workspace.h"
@@ -27,6 +28,7 @@ void enable() {
                                              __FILE__, __LINE__);
   cnnkern::ops::register_cuda_conv(*library);
   cnnkern::ops::register_cuda_pool(*library);
+  cnnkern::ops::register_cuda_unpool(*library);
 }
 
 py::dict stats() {
@@ -65,6 +67,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         return std::exchange(cnnkern::cuda::conv_direct_enough_blocks(), blocks);
       },
       "From how many blocks on a direct convolution takes its larger tiles; returns what it was");
+  m.def(
+      "unpool_bytes",
+      [](int64_t bytes) { return std::exchange(cnnkern::cuda::max_unpool_most_bytes(), bytes); },
+      "What an unpooling's workspace should not exceed; returns what it was");
   m.def(
       "always_wide", [](bool wide) { cnnkern::cuda::always_wide() = wide; },
       "Whether offsets are int64 on tensors of every size");

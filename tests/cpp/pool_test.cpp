@@ -2,6 +2,7 @@
 // Random pooling problems against plain loops: all functions, types, formats, ranks; NaN and
 // infinities; outputs that start as NaN between guard bands; the same bits on one thread and three.
 // Usage: pool_test [problems] [seed]. Exits with 1 after the first problem that fails.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 
 #include "../../csrc/cpu/isa.h"
 #include "../../csrc/cpu/pool.h"
+#include "../../csrc/problem/sizes.h"
 
 namespace {
 
@@ -118,16 +120,31 @@ void each_output(const PoolProblem& g, const F& body) {
         for (int64_t y = 0; y < g.output[1]; ++y)
           for (int64_t x = 0; x < g.output[2]; ++x) body(Where{n, c, z, y, x});
 }
+// Where a window's first tap lies, and how many taps it has: those of the largest, or its own.
+int64_t begin_of(const PoolProblem& g, size_t a, int64_t p) {
+  return g.uneven[a] ? p * g.input[a] / g.output[a] : p * g.stride[a] - g.pad_before[a];
+}
+int64_t taps_of(const PoolProblem& g, size_t a, int64_t p) {
+  if (!g.uneven[a]) return g.kernel[a];
+  const int64_t n = g.input[a], parts = g.output[a];
+  return ((p + 1) * n + parts - 1) / parts - begin_of(g, a, p);
+}
 // body(tap, input position) for the taps of a window that lie inside the input.
 template <class F>
 void each_tap(const PoolProblem& g, const Where& o, const F& body) {
+  const int64_t place[3] = {o.z, o.y, o.x};
+  Extent first, taps;
+  for (size_t a = 0; a < 3; ++a) {
+    first[a] = begin_of(g, a, place[a]);
+    taps[a] = taps_of(g, a, place[a]);
+  }
   int64_t tap = 0;
   for (int64_t t = 0; t < g.kernel[0]; ++t)
     for (int64_t r = 0; r < g.kernel[1]; ++r)
       for (int64_t s = 0; s < g.kernel[2]; ++s, ++tap) {
-        const Where i{o.n, o.c, o.z * g.stride[0] - g.pad_before[0] + t * g.dilation[0],
-                      o.y * g.stride[1] - g.pad_before[1] + r * g.dilation[1],
-                      o.x * g.stride[2] - g.pad_before[2] + s * g.dilation[2]};
+        const Where i{o.n, o.c, first[0] + t * g.dilation[0], first[1] + r * g.dilation[1],
+                      first[2] + s * g.dilation[2]};
+        if (t >= taps[0] || r >= taps[1] || s >= taps[2]) continue;
         if (i.z >= 0 && i.z < g.input[0] && i.y >= 0 && i.y < g.input[1] && i.x >= 0 &&
             i.x < g.input[2])
           body(tap, i);
@@ -140,6 +157,10 @@ double divisor_of(const PoolProblem& g, const Where& o, int64_t taps_inside) {
   int64_t count = 1;
   for (size_t a = 0; a < 3; ++a) {
     int64_t along = 0;
+    if (g.uneven[a]) {
+      count *= taps_of(g, a, place[a]);
+      continue;
+    }
     for (int64_t k = 0; k < g.kernel[a]; ++k)
       along += place[a] * g.stride[a] - g.pad_before[a] + k * g.dilation[a] <
                g.input[a] + g.pad_after[a];
@@ -165,6 +186,21 @@ bool choose_axis(PoolProblem& g, size_t a, int64_t least, int64_t most) {
     ++g.output[a];
   return true;
 }
+void choose_parts(PoolProblem& g, size_t a, int64_t least, int64_t most) {
+  const int64_t n = g.input[a] = pick(least, most);
+  const int64_t parts = g.output[a] =
+      pick(0, 5) == 0 ? pick(1, 2 * n) : pick(1, pick(0, 2) ? std::min<int64_t>(n, 8) : n);
+  g.uneven[a] = n % parts != 0;
+  for (int64_t p = 0; p < parts; ++p) g.kernel[a] = std::max(g.kernel[a], taps_of(g, a, p));
+  if (!g.uneven[a]) g.stride[a] = g.kernel[a] = n / parts;
+  // What the library says of itself.
+  if (g.kernel[a] != adaptive_kernel(n, parts)) {
+    std::printf("FAILED adaptive_kernel(%ld, %ld): got %ld, expected %ld\n", static_cast<long>(n),
+                static_cast<long>(parts), static_cast<long>(adaptive_kernel(n, parts)),
+                static_cast<long>(g.kernel[a]));
+    std::exit(1);
+  }
+}
 bool choose(PoolProblem& g) {
   g = PoolProblem{};
   g.kind = pick(0, 1) ? PoolKind::max : PoolKind::avg;
@@ -176,6 +212,8 @@ bool choose(PoolProblem& g) {
   g.ceil_mode = pick(0, 1);
   g.count_include_pad = pick(0, 1);
   g.divisor = pick(0, 3) ? 0 : pick(1, 9);
+  g.adaptive = pick(0, 3) == 0;
+  if (g.adaptive) g.ceil_mode = false, g.count_include_pad = true, g.divisor = 0;
   // A few whose rows or planes are too large for the scratch of small ones.
   const bool large = pick(0, 250) == 0;
   const int64_t side = g.rank == 1 ? 90000 : g.rank == 2 ? 350 : 30;
@@ -184,12 +222,16 @@ bool choose(PoolProblem& g) {
     g.input[a] = g.kernel[a] = g.stride[a] = g.dilation[a] = g.output[a] = 1;
     if (int64_t(a) < 3 - g.rank) continue;
     const int64_t most = g.rank == 3 ? 12 : a == 2 && !pick(0, 2) ? 90 : 24;
-    if (!choose_axis(g, a, large ? side / 2 : 1, large ? side : most)) return false;
+    if (g.adaptive)
+      choose_parts(g, a, large ? side / 2 : 1, large ? side : most);
+    else if (!choose_axis(g, a, large ? side / 2 : 1, large ? side : most))
+      return false;
   }
   return true;
 }
 std::string text(const PoolProblem& g) {
-  std::string s = g.kind == PoolKind::max ? "max" : "avg";
+  std::string s = g.adaptive ? "adaptive " : "";
+  s += g.kind == PoolKind::max ? "max" : "avg";
   const auto list = [&](const char* name, const Extent& e) {
     s += std::string(" ") + name + "=" + std::to_string(e[0]) + "," + std::to_string(e[1]) + "," +
          std::to_string(e[2]);

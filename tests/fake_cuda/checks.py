@@ -67,6 +67,7 @@ def test_every_operator_reaches_the_driver(rank):
     pool = ([2] * rank, [2] * rank, [0] * 2 * rank)
     half, taps = tensor(2, 3, *[4] * rank), tensor(2, 3, *[4] * rank, dtype=torch.uint8)
     ones, size = [1] * rank, list(x.shape)
+    indices = tensor(2, 3, *[4] * rank, dtype=torch.int64)
     calls = [
         lambda: ops.conv(x, w, None, *lists, 1, False, "auto"),
         lambda: ops.conv_input_grad(y, w, None, size, *lists, 1, False, "auto"),
@@ -77,6 +78,8 @@ def test_every_operator_reaches_the_driver(rank):
         lambda: ops.max_pool_indices(taps, size, *pool, ones, False),
         lambda: ops.avg_pool(x, *pool, False, True, 0),
         lambda: ops.avg_pool_grad(half, size, *pool, False, True, 0),
+        lambda: ops.max_unpool(half, indices, size[2:]),
+        lambda: ops.max_unpool_grad(x, indices),
     ]
     for call in calls:
         with pytest.raises(RuntimeError, match=DRIVER):

@@ -136,6 +136,40 @@ def _pool_samples(rank: int) -> dict[str, Sample]:
         "max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists)),
         "avg_pool": Sample("avg_pool", (x,), average),
         "avg_pool_grad": Sample("avg_pool_grad", (g,), (size, *average)),
+        **_adaptive_samples(x),
+    }
+
+
+def _adaptive_samples(x: Tensor) -> dict[str, Sample]:
+    # Windows of different sizes along the first axis, of one size along the second, where it is.
+    count, size = [2, 3, 2][: x.dim() - 2], list(x.shape)
+    lists: tuple[Any, ...] = ([], [], [], [], False)
+    y, argmax = OPS.max_pool(x, *lists, True, count)
+    average = ([], [], [], False, True, 0, count)
+    g = _normal(*y.shape)
+    return {
+        "adaptive max_pool": Sample("max_pool", (x,), (*lists, True, count)),
+        "adaptive max_pool_grad": Sample("max_pool_grad", (g,), (argmax, size, *lists, count)),
+        "adaptive max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists, count)),
+        "adaptive avg_pool": Sample("avg_pool", (x,), average),
+        "adaptive avg_pool_grad": Sample("avg_pool_grad", (g,), (size, *average)),
+    }
+
+
+def _unpool_samples(rank: int) -> dict[str, Sample]:
+    input, kernel, stride, padding = POOL[rank]
+    lists = (kernel, stride, padding, [1] * rank, True)
+    _, argmax = OPS.max_pool(_distinct(*input), *lists, True)
+    # Windows overlap, so some of their maxima share an index: what is read twice adds up in the
+    # second derivative. Values that go to one place do not, so those are apart.
+    shared = OPS.max_pool_indices(argmax, list(input), *lists)
+    count, plane = math.prod(shared.shape[2:]), math.prod(input[2:])
+    apart = torch.stack([torch.randperm(plane)[:count] for _ in range(input[0] * input[1])])
+    return {
+        "max_unpool": Sample(
+            "max_unpool", (_normal(*shared.shape),), (apart.view(shared.shape), input[2:])
+        ),
+        "max_unpool_grad": Sample("max_unpool_grad", (_normal(*input),), (shared,)),
     }
 
 
@@ -145,7 +179,11 @@ def samples() -> dict[str, Sample]:
         f"{name}, rank {rank}": sample
         for rank in (1, 2, 3)
         for name, sample in (
-            _conv_samples(rank) | _border_samples(rank) | _block_samples(rank) | _pool_samples(rank)
+            _conv_samples(rank)
+            | _border_samples(rank)
+            | _block_samples(rank)
+            | _pool_samples(rank)
+            | _unpool_samples(rank)
         ).items()
     }
 
