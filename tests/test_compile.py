@@ -21,6 +21,11 @@ FUNCTIONS = {
         (2, 2, 3, 4, 5),
         (3, 2, 2, 3, 2),
     ),
+    "conv2d with a border": (
+        lambda x, w: functional.conv2d(x, w, None, 2, ((0, 1), (1, 0)), padding_mode="circular"),
+        (2, 3, 6, 7),
+        (4, 3, 3, 3),
+    ),
     "conv_block2d": (
         lambda x, w: functional.conv_block2d(
             x, w, None, 1, ((0, 1), (1, 0)), 1, 2, pool_size=2, pool_padding="same", ceil_mode=True

@@ -201,10 +201,10 @@ def test_no_padded_copy_is_made_or_kept(mode):
     assert kept <= result + 65536
     most, _ = allocated(lambda: torch.autograd.grad(forward().sum(), (x, w)))
     # The result, the gradients, and a block of the padded input's gradient.
-    assert most <= result + x.numel() * 4 + 2 * block + 65536 < result + x.numel() * 4 + padded
+    assert most <= result + x.numel() * 4 + block + 65536 < result + x.numel() * 4 + padded
     plain = torch.nn.Conv2d(8, 2, 3, padding=8, padding_mode=mode)
     apart, _ = allocated(lambda: torch.autograd.grad(plain(x).sum(), (x, plain.weight)))
-    assert most < 0.7 * apart
+    assert most < 0.4 * apart
 
 
 def test_runs_as_one_operator_each_way():

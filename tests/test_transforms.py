@@ -97,6 +97,12 @@ PAIRS = {
         lambda x, w, b: functional.conv2d(x, w, b, **CONV_ARGS, activation="relu"),
         lambda x, w, b: F.conv2d(x, w, b, **CONV_ARGS).relu(),
     ),
+    "conv2d with a border": (
+        lambda x, w, b: functional.conv2d(x, w, b, **CONV_ARGS, padding_mode="reflect"),
+        lambda x, w, b: F.conv2d(
+            F.pad(x, (0, 0, 1, 1), mode="reflect"), w, b, **(CONV_ARGS | {"padding": 0})
+        ),
+    ),
     "conv_block2d": (
         lambda x, w, b: functional.conv_block2d(
             x, w, b, **CONV_ARGS, pool_size=2, pool_stride=1, pool_padding=1

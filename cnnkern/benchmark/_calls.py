@@ -61,6 +61,13 @@ def _own_conv(a: Arguments) -> Problem | str:
     return _problem("conv", a["weight"].dim() - 2, a["input"], a["weight"], _own_options(a))
 
 
+def _own_conv_border(a: Arguments) -> Problem | str:
+    # As problem_of has it: a larger input, which is convolved without padding.
+    options = _own_options(a)
+    border = options.pop("padding")
+    return _problem("conv", a["weight"].dim() - 2, a["input"], a["weight"], options, border)
+
+
 def _own_conv_transpose(a: Arguments) -> Problem | str:
     input, weight, rank = a["grad_output"], a["weight"], a["weight"].dim() - 2
     extra = []
@@ -73,7 +80,7 @@ def _own_conv_transpose(a: Arguments) -> Problem | str:
     )
 
 
-def _own_options(a: Arguments) -> dict[str, object]:
+def _own_options(a: Arguments) -> dict[str, Any]:
     return {
         "stride": a["stride"],
         "padding": _pairs(a["padding"]),
@@ -162,13 +169,20 @@ def _adaptive(op: str, input: Tensor, output_size: Sequence[int]) -> Problem | s
 
 
 def _problem(
-    op: str, rank: int, input: Tensor, weight: Tensor | None, options: Mapping[str, object]
+    op: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor | None,
+    options: Mapping[str, object],
+    border: Sequence[tuple[int, int]] = (),
 ) -> Problem | str:
     op = f"{op}{rank}d"
     dtype = str(input.dtype).removeprefix("torch.")
     if input.dtype not in _DTYPES:
         return f"{op} of {dtype}"
     shapes = [[1] * (rank + 2 - input.dim()) + list(input.shape)]
+    for axis, pads in enumerate(border):
+        shapes[0][axis + 2] += sum(pads)
     if weight is not None:
         shapes.append(list(weight.shape))
     words = [op, *("x".join(map(str, sizes)) for sizes in shapes)]
@@ -196,6 +210,7 @@ _READERS: dict[str, Callable[[Arguments], Problem | str]] = {
     "aten::avg_pool2d": _avg_pool(2),
     "aten::avg_pool3d": _avg_pool(3),
     "cnnkern::conv": _own_conv,
+    "cnnkern::conv_border": _own_conv_border,
     "cnnkern::conv_input_grad": _own_conv_transpose,
     "cnnkern::max_pool": _own_max_pool,
     "cnnkern::avg_pool": _own_avg_pool,

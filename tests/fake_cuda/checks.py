@@ -68,10 +68,14 @@ def test_every_operator_reaches_the_driver(rank):
     half, taps = tensor(2, 3, *[4] * rank), tensor(2, 3, *[4] * rank, dtype=torch.uint8)
     ones, size = [1] * rank, list(x.shape)
     indices = tensor(2, 3, *[4] * rank, dtype=torch.int64)
+    edge = "replicate", "auto"
     calls = [
         lambda: ops.conv(x, w, None, *lists, 1, False, "auto"),
         lambda: ops.conv_input_grad(y, w, None, size, *lists, 1, False, "auto"),
         lambda: ops.conv_weight_grad(y, x, list(w.shape), *lists, 1, True, "auto"),
+        lambda: ops.conv_border(x, w, None, *lists, 1, False, "circular", "auto"),
+        lambda: ops.conv_border_input_grad(y, w, size, *lists, 1, "reflect", "auto"),
+        lambda: ops.conv_border_weight_grad(y, x, list(w.shape), *lists, 1, True, *edge),
         lambda: ops.max_pool(x, *pool, ones, False, True),
         lambda: ops.max_pool_grad(half, taps, size, *pool, ones, False),
         lambda: ops.max_pool_gather(x, taps, *pool, ones, False),
