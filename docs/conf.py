@@ -80,5 +80,16 @@ def made_whole(_app: Any, _page: str, text: list[str]) -> None:
     text.append(whole)
 
 
+def property_in_words(
+    _app: Any, what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
+    """Puts together what napoleon took apart: before a property's colon stands no type here."""
+    found = [line for line in lines if line.startswith(":type: ")]
+    if what == "property" and found:
+        lines.remove(found[0])
+        lines[0] = f"{found[0].removeprefix(':type: ')}: {lines[0]}"
+
+
 def setup(app: Any) -> None:
     app.connect("source-read", made_whole)
+    app.connect("autodoc-process-docstring", property_in_words, priority=600)

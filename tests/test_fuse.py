@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import cnnkern
 from cnnkern.benchmark.models import load_model
+from tests.support.peak import allocated
 
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -61,6 +62,41 @@ def test_batch_norm_folds(name: str, groups: int, affine: bool, bias: bool) -> N
     assert len(list(fused.children())) == 1
     assert type(fused.get_submodule("0")) is getattr(cnnkern.nn, name)
     assert_close(fused, model, torch.randn(2, 4, *[5] * rank).double())
+
+
+def test_parametrized_synchronized_frozen_channels_last() -> None:
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect").requires_grad_(False),
+        nn.SyncBatchNorm(4).requires_grad_(False),
+        nn.ReLU(),
+    )
+    model = settle(model).double().to(memory_format=torch.channels_last)
+    fused = cnnkern.fuse(model)
+    assert done(fused) == [
+        "ReLU 1 fused, MaxPool2d 2 fused",
+        "SyncBatchNorm 4 folded, ReLU 5 fused",
+    ]
+    x = torch.randn(2, 3, 9, 9).double().to(memory_format=torch.channels_last)
+    assert_close(fused, model, x)
+    weight, old = fused.get_parameter("3.weight"), model.get_parameter("3.weight")
+    assert weight.stride() == old.stride()
+    trained = {name for name, parameter in fused.named_parameters() if parameter.requires_grad}
+    assert trained == {name for name, p in model.named_parameters() if p.requires_grad}
+    # The parametrization is still at work, on the model's own tensors.
+    originals = [name for name in trained if "original" in name]
+    assert len(originals) == 2
+    assert all(fused.get_parameter(n) is model.get_parameter(n) for n in originals)
+
+
+def test_fused_networks_hold_less() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    fused, x = cnnkern.fuse(model), torch.randn(8, 4, 128, 128)
+    (most, kept), (torchs_most, torchs_kept) = (allocated(lambda n=n: n(x)) for n in (fused, model))
+    assert 2 * most < torchs_most
+    assert 2 * kept < torchs_kept
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

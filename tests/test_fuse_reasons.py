@@ -143,6 +143,16 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         "MaxPool2d 1 fused",
         "MaxPool2d 2 is a second one",
     ),
+    "changed": (
+        chain(conv(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(inplace=True)),
+        "ReLU 1 fused",
+        "MaxPool2d 2 makes what is changed in place later",
+    ),
+    "added to": (
+        applied(lambda m, x: F.max_pool2d(F.relu(m.conv(x)), 2).view(-1).add_(1)),
+        "relu fused",
+        "max_pool2d makes what is changed in place later",
+    ),
     "transposed": (
         chain(nn.ConvTranspose2d(2, 2, 3), nn.ReLU(), nn.MaxPool2d(2)),
         "ReLU 1 fused",
@@ -220,6 +230,22 @@ def test_what_is_not_fused_computes_as_before(case: str) -> None:
     model = CASES[case][0]().eval()
     x = torch.randn(1, 2, 6, 6)
     torch.testing.assert_close(cnnkern.fuse(model)(x), model(x))
+
+
+@pytest.mark.parametrize("case", ["changed", "added to", "after the pool"])
+def test_gradients_where_results_are_changed(case: str) -> None:
+    model = CASES[case][0]().double().eval()
+    fused, x = cnnkern.fuse(model), torch.randn(1, 2, 6, 6).double()
+    got, expected = (
+        torch.autograd.grad(network(x).square().sum(), network.get_parameter(name))
+        for network, name in ((fused, fused_weight(fused)), (model, fused_weight(model)))
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-11)
+
+
+def fused_weight(model: nn.Module) -> str:
+    """The name of the first convolution's weight."""
+    return next(name for name, _ in model.named_parameters() if name.endswith("weight"))
 
 
 def test_modes_of_the_two() -> None:

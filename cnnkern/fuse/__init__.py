@@ -37,8 +37,8 @@ def fuse(model: Module) -> fx.GraphModule:
     The model itself is left as it was. Its parameters and buffers are shared, not copied, except
     the weights and biases that a BatchNorm was folded into, so that training one trains the other.
     As always with torch.fx: the mode at the time of the call is built in, arguments with a default
-    of None, a bool, a number or a string keep that value, and of the model's methods only
-    ``forward`` remains. A single layer as model is called "0" in the result.
+    of None, a bool, a number or a string keep that value, ``x += y`` makes a new ``x``, and of the
+    model's methods only ``forward`` remains. A single layer as model is called "0" in the result.
 
     Args:
         model: a module that torch.fx can trace: what it does must not depend on values or shapes.

@@ -64,6 +64,13 @@ _NAMES = {
     "tanh",
     "max_pool2d_with_indices",
 }
+# Calls whose result may be the same memory: functions, methods and layers in small letters.
+_VIEWS = {
+    *("alphadropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "identity", "to"),
+    *("contiguous", "flatten", "reshape", "unflatten", "view", "view_as"),
+    *("movedim", "permute", "squeeze", "swapaxes", "t", "transpose", "unsqueeze"),
+    *("chunk", "getitem", "narrow", "select", "split", "unbind"),
+}
 
 
 @dataclass
@@ -131,14 +138,18 @@ def _follow(chain: Chain, conv: Any, modules: dict[str, Module], owners: dict[in
     while not chain.reason:
         users = [_User(node, modules) for node in last.users]
         if len(users) != 1:
-            known = [u.label for u in users if u.kind and not _why_not_next(chain, conv, u, owners)]
+            known = [
+                u.label
+                for u in users
+                if u.kind and not _why_not_next(chain, conv, u, modules, owners)
+            ]
             if known:
                 chain.reason = f"its result goes to {len(users)} places, not only {known[0]}"
             break
         (user,) = users
         if not user.kind:
             break
-        why = user.unfit(last) or _why_not_next(chain, conv, user, owners)
+        why = user.unfit(last) or _why_not_next(chain, conv, user, modules, owners)
         if why is not None:
             chain.reason = f"{user.label} {why}"
             break
@@ -149,7 +160,9 @@ def _follow(chain: Chain, conv: Any, modules: dict[str, Module], owners: dict[in
         chain.reason = "nothing follows that it could do, too"
 
 
-def _why_not_next(chain: Chain, conv: Any, user: _User, owners: dict[int, int]) -> str | None:
+def _why_not_next(
+    chain: Chain, conv: Any, user: _User, modules: dict[str, Module], owners: dict[int, int]
+) -> str | None:
     has_relu = chain.relu is not None or getattr(conv, "activation", None) is not None
     if user.kind == "norm":
         if has_relu or chain.pool is not None:
@@ -167,6 +180,10 @@ def _why_not_next(chain: Chain, conv: Any, user: _User, owners: dict[int, int]) 
             return "has arguments that are computed"
         if arguments.pop("return_indices"):
             return "returns indices, too"
+        if has_relu and _is_changed(user.node, modules):
+            return (
+                "makes what is changed in place later, and a fused ReLU needs it for its gradient"
+            )
         chain.pooling = arguments
         return None
     return "is no ReLU, BatchNorm or MaxPool2d"
@@ -233,6 +250,21 @@ def _kind_of_call(node: fx.Node, name: str) -> str:
 def _is_conv_function(node: fx.Node) -> bool:
     name = getattr(node.target, "__name__", "")
     return name in functional.__all__ and name.startswith("conv")
+
+
+def _is_changed(node: fx.Node, modules: dict[str, Module]) -> bool:
+    # Whether something writes into what a call made, also through other views of it.
+    for user in node.users:
+        module = modules[str(user.target)] if user.op == "call_module" else None
+        call = user.target if module is None else type(module)
+        name = str(getattr(call, "__name__", call))
+        if getattr(module, "inplace", user.kwargs.get("inplace", False)):
+            return True
+        if name.endswith("_") and not name.endswith("__"):
+            return True
+        if name.lower() in _VIEWS and _is_changed(user, modules):
+            return True
+    return False
 
 
 def _unfit(conv: Module) -> str | None:
