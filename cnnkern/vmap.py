@@ -235,10 +235,11 @@ def _conv_block(
     bias: Tensor | None,
     *rest: Any,
 ) -> tuple[tuple[Tensor, Tensor], tuple[int, Dim]]:
-    *lists, ceil_mode, relu, return_argmax, algorithm = rest
+    stride, padding, dilation, groups, *window, ceil_mode, relu, return_argmax, algorithm = rest
     if in_dims[1] is not None or in_dims[2] is not None:  # sums of other shapes: two operators
-        y, at = _conv(info, in_dims, input, weight, bias, *lists[:4], relu, algorithm)
-        return _max_pool(info, (at,), y, *lists[4:], ceil_mode, return_argmax)
+        lists = (stride, padding, dilation)
+        y, at = _conv(info, in_dims, input, weight, bias, *lists, groups, relu, algorithm)
+        return _max_pool(info, (at,), y, *window, ceil_mode, return_argmax)
     dim, batch = in_dims[0], info.batch_size
     assert dim is not None
     y, argmax = _OPS.conv_block(_fold(input, dim, 0), weight, bias, *rest)

@@ -73,7 +73,7 @@ LAYERS = [
     {"functional"},
     {"autograd", "nn", "vmap", "dtensor", "onnx"},
     {"problem", "explanation", "plans", "device_table"},
-    {"convert", "coverage", "override", "use"},
+    {"convert", "coverage", "fuse", "override", "use"},
     {"testing"},
     {"benchmark"},
     {"cli", "demo", "__main__"},

@@ -79,7 +79,8 @@ class LazyConv1d(_LazyConv1d, Conv1d):  # type: ignore[misc]
     ) -> None:
         self._check_extras(activation, algorithm)
         # torch's constructor goes on to Conv1d's, which takes every padding.
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
@@ -150,7 +151,8 @@ class LazyConv2d(_LazyConv2d, Conv2d):  # type: ignore[misc]
     ) -> None:
         self._check_extras(activation, algorithm)
         # torch's constructor goes on to Conv2d's, which takes every padding.
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
@@ -218,7 +220,8 @@ class LazyConv3d(_LazyConv3d, Conv3d):  # type: ignore[misc]
     ) -> None:
         self._check_extras(activation, algorithm)
         # torch's constructor goes on to Conv3d's, which takes every padding.
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
@@ -288,7 +291,8 @@ class LazyConvTranspose1d(_LazyConvTranspose1d, ConvTranspose1d):  # type: ignor
         algorithm: str = "auto",
     ) -> None:
         self._check_extras(activation, algorithm)
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
@@ -359,7 +363,8 @@ class LazyConvTranspose2d(_LazyConvTranspose2d, ConvTranspose2d):  # type: ignor
         algorithm: str = "auto",
     ) -> None:
         self._check_extras(activation, algorithm)
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
@@ -429,7 +434,8 @@ class LazyConvTranspose3d(_LazyConvTranspose3d, ConvTranspose3d):  # type: ignor
         algorithm: str = "auto",
     ) -> None:
         self._check_extras(activation, algorithm)
-        super().__init__(
+        init: Any = super().__init__  # of torch's lazy class; mypy sees the next base's
+        init(
             out_channels,
             kernel_size,
             stride,
