@@ -161,7 +161,7 @@ def test_what_is_selected(capsys, monkeypatch):
     everything = [problem for problem, *_ in seen]
     assert len(everything) == len(set(everything)) > 300
     kinds = {problem.split()[0] for problem in everything}
-    assert len(kinds) == 12
+    assert len(kinds) == 18
     capsys.readouterr()
 
 
