@@ -239,7 +239,7 @@ def _conv_block(
     if in_dims[1] is not None or in_dims[2] is not None:  # sums of other shapes: two operators
         lists = (stride, padding, dilation)
         y, at = _conv(info, in_dims, input, weight, bias, *lists, groups, relu, algorithm)
-        return _max_pool(info, (at,), y, *window, ceil_mode, return_argmax)
+        return _max_pool(info, (at,), y, *window, ceil_mode, return_argmax, ())
     dim, batch = in_dims[0], info.batch_size
     assert dim is not None
     y, argmax = _OPS.conv_block(_fold(input, dim, 0), weight, bias, *rest)
@@ -276,7 +276,7 @@ def _conv_block_grad(
         grad = torch.where(_front(output, in_dims[3]) <= 0, 0.0, grad)
     convolved = conv_sizes(input_size[2:], weight_size[2:], *lists[:3])
     between = [input_size[0], weight_size[0], *convolved]
-    pool = (*lists[4:], ceil_mode)
+    pool = (*lists[4:], ceil_mode, ())
     if dim is None and in_dims[4] is None:
         grad = _OPS.max_pool_grad(grad, argmax, between, *pool)
     else:

@@ -212,7 +212,15 @@ def dead_links(folder: Path) -> Iterator[str]:
 
 def test_pages_build_without_a_warning_and_without_a_dead_link() -> None:
     made = subprocess.run(
-        ["make", "--no-print-directory", "-o", "build", "docs", f"PYTHON={sys.executable}"],
+        [
+            "make",
+            "--no-print-directory",
+            "-o",
+            "build",
+            "docs",
+            "ARGS=",
+            f"PYTHON={sys.executable}",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

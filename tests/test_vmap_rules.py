@@ -168,24 +168,24 @@ def test_conv_block(case: Any, relu: bool) -> None:
 def test_max_pool(rank: int) -> None:
     shape = (2, 3, *(5,) * rank)
     window = ((3,) * rank, (2,) * rank, (1, 0) * rank, (1,) * rank, True)
-    values, argmax = OPS.max_pool(integers(*shape), *window, True)
+    values, argmax = OPS.max_pool(integers(*shape), *window, True, ())
     for dim in (0, rank + 2):
         for argument in (False, True):
-            check(OPS.max_pool, [batched(shape, dim)], (dim,), *window, argument)
+            check(OPS.max_pool, [batched(shape, dim)], (dim,), *window, argument, ())
     xs = torch.rand(BATCH, *shape).double()
-    taps = torch.stack([OPS.max_pool(x, *window, True)[1] for x in xs])
+    taps = torch.stack([OPS.max_pool(x, *window, True, ())[1] for x in xs])
     for g_dim, a_dim in patterns(2, rank + 2):
         a = argmax if a_dim is None else taps.movedim(0, a_dim)
         grad = batched(tuple(values.shape), g_dim)
-        check(OPS.max_pool_grad, [grad, a], (g_dim, a_dim), shape, *window)
-        check(OPS.max_pool_gather, [batched(shape, g_dim), a], (g_dim, a_dim), *window)
-    check(OPS.max_pool_indices, [taps], (0,), shape, *window)
+        check(OPS.max_pool_grad, [grad, a], (g_dim, a_dim), shape, *window, ())
+        check(OPS.max_pool_gather, [batched(shape, g_dim), a], (g_dim, a_dim), *window, ())
+    check(OPS.max_pool_indices, [taps], (0,), shape, *window, ())
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_avg_pool(rank: int) -> None:
     shape = (2, 3, *(5,) * rank)
-    window = ((2,) * rank, (2,) * rank, (1, 0) * rank, True, True, 0)
+    window = ((2,) * rank, (2,) * rank, (1, 0) * rank, True, True, 0, ())
     output = tuple(OPS.avg_pool(integers(*shape), *window).shape)
     for dim in (0, rank + 2):
         check(OPS.avg_pool, [batched(shape, dim)], (dim,), *window)

@@ -93,7 +93,7 @@ class MaxPool(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         kernel, geometry = _window("MaxPool", input, kernel_size, stride, padding, dilation)
         arguments.flag("MaxPool", "ceil_mode", ceil_mode)
-        pair: tuple[Tensor, Tensor] = _OPS.max_pool(input, kernel, *geometry, ceil_mode, True)
+        pair: tuple[Tensor, Tensor] = _OPS.max_pool(input, kernel, *geometry, ceil_mode, True, ())
         return pair
 
     @staticmethod
@@ -110,7 +110,7 @@ class MaxPool(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor, _: Any) -> Any:
         (argmax,) = ctx.saved_tensors
         grad_input = _OPS.max_pool_grad(
-            grad_output, argmax, ctx.input_size, ctx.kernel, *ctx.geometry, ctx.ceil_mode
+            grad_output, argmax, ctx.input_size, ctx.kernel, *ctx.geometry, ctx.ceil_mode, ()
         )
         return grad_input, *[None] * 5
 
@@ -159,7 +159,7 @@ class AvgPool(torch.autograd.Function):
         window = _average_window(
             input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
         )
-        y: Tensor = _OPS.avg_pool(input, *window)
+        y: Tensor = _OPS.avg_pool(input, *window, ())
         return y
 
     @staticmethod
@@ -171,4 +171,4 @@ class AvgPool(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> Any:
-        return _OPS.avg_pool_grad(grad_output, ctx.input_size, *ctx.window), *[None] * 6
+        return _OPS.avg_pool_grad(grad_output, ctx.input_size, *ctx.window, ()), *[None] * 6

@@ -186,11 +186,11 @@ def max_pool(
     elif input.dim() != rank + 2:
         wrong_rank(op, rank, input)
     if not return_indices:
-        y = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, False)[0]
+        y = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, False, ())[0]
         return y.squeeze(0) if single else y
-    y, argmax = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, True)
+    y, argmax = _MAX_POOL(input, kernel, strides, pads, dilations, ceil_mode, True, ())
     indices: Tensor = _MAX_POOL_INDICES(
-        argmax, input.shape, kernel, strides, pads, dilations, ceil_mode
+        argmax, input.shape, kernel, strides, pads, dilations, ceil_mode, ()
     )
     return (y.squeeze(0), indices.squeeze(0)) if single else (y, indices)
 
@@ -227,8 +227,10 @@ def avg_pool(
     total = divisor(op, divisor_override)
     dims = input.dim()
     if dims == rank + 2:
-        return _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total)
+        return _AVG_POOL(input, kernel, strides, pads, ceil_mode, count_include_pad, total, ())
     if dims != rank + 1:
         wrong_rank(op, rank, input)
-    y = _AVG_POOL(input.unsqueeze(0), kernel, strides, pads, ceil_mode, count_include_pad, total)
+    y = _AVG_POOL(
+        input.unsqueeze(0), kernel, strides, pads, ceil_mode, count_include_pad, total, ()
+    )
     return y.squeeze(0)

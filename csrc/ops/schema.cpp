@@ -52,27 +52,27 @@ TORCH_LIBRARY(cnnkern, m) {
   m.def(
       "max_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
       "SymInt[] dilation, bool ceil_mode, bool return_argmax, "
-      "SymInt[] output_size=[]) -> (Tensor, Tensor)");
+      "SymInt[] output_size) -> (Tensor, Tensor)");
   m.def(
       "max_pool_grad(Tensor grad_output, Tensor argmax, SymInt[] input_size, "
       "SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, SymInt[] dilation, "
-      "bool ceil_mode, SymInt[] output_size=[]) -> Tensor");
+      "bool ceil_mode, SymInt[] output_size) -> Tensor");
   m.def(
       "max_pool_gather(Tensor input, Tensor argmax, SymInt[] kernel_size, SymInt[] stride, "
-      "SymInt[] padding, SymInt[] dilation, bool ceil_mode, SymInt[] output_size=[]) -> Tensor");
+      "SymInt[] padding, SymInt[] dilation, bool ceil_mode, SymInt[] output_size) -> Tensor");
   m.def(
       "max_pool_indices(Tensor argmax, SymInt[] input_size, SymInt[] kernel_size, "
       "SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool ceil_mode, SymInt[] "
-      "output_size=[]) -> Tensor");
+      "output_size) -> Tensor");
   // A divisor of 0 means: the number of taps.
   m.def(
       "avg_pool(Tensor input, SymInt[] kernel_size, SymInt[] stride, SymInt[] padding, "
       "bool ceil_mode, bool count_include_pad, SymInt divisor, "
-      "SymInt[] output_size=[]) -> Tensor");
+      "SymInt[] output_size) -> Tensor");
   m.def(
       "avg_pool_grad(Tensor grad_output, SymInt[] input_size, SymInt[] kernel_size, "
       "SymInt[] stride, SymInt[] padding, bool ceil_mode, bool count_include_pad, "
-      "SymInt divisor, SymInt[] output_size=[]) -> Tensor");
+      "SymInt divisor, SymInt[] output_size) -> Tensor");
 
   // indices count elements of a plane, row by row; output_size holds a plane's sizes.
   m.def("max_unpool(Tensor input, Tensor indices, SymInt[] output_size) -> Tensor");

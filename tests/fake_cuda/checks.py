@@ -76,12 +76,12 @@ def test_every_operator_reaches_the_driver(rank):
         lambda: ops.conv_border(x, w, None, *lists, 1, False, "circular", "auto"),
         lambda: ops.conv_border_input_grad(y, w, size, *lists, 1, "reflect", "auto"),
         lambda: ops.conv_border_weight_grad(y, x, list(w.shape), *lists, 1, True, *edge),
-        lambda: ops.max_pool(x, *pool, ones, False, True),
-        lambda: ops.max_pool_grad(half, taps, size, *pool, ones, False),
-        lambda: ops.max_pool_gather(x, taps, *pool, ones, False),
-        lambda: ops.max_pool_indices(taps, size, *pool, ones, False),
-        lambda: ops.avg_pool(x, *pool, False, True, 0),
-        lambda: ops.avg_pool_grad(half, size, *pool, False, True, 0),
+        lambda: ops.max_pool(x, *pool, ones, False, True, []),
+        lambda: ops.max_pool_grad(half, taps, size, *pool, ones, False, []),
+        lambda: ops.max_pool_gather(x, taps, *pool, ones, False, []),
+        lambda: ops.max_pool_indices(taps, size, *pool, ones, False, []),
+        lambda: ops.avg_pool(x, *pool, False, True, 0, []),
+        lambda: ops.avg_pool_grad(half, size, *pool, False, True, 0, []),
         lambda: ops.max_unpool(half, indices, size[2:]),
         lambda: ops.max_unpool_grad(x, indices),
     ]
@@ -108,6 +108,7 @@ def test_mixed_devices_are_refused():
             [0] * 4,
             [1, 1],
             False,
+            [],
         )
 
 

@@ -24,8 +24,8 @@ MUTATIONS = (
     Mutation(
         "a swapped pad",
         "cpu/conv_gather.cpp",
-        "-g.pad_before[i], g.dilation[i], 0, 1, 0, 1",
-        "-g.pad_after[i], g.dilation[i], 0, 1, 0, 1",
+        "g.stride[i], -g.pad_before[i],",
+        "g.stride[i], -g.pad_after[i],",
     ),
     Mutation(
         "a dropped tap",

@@ -127,13 +127,13 @@ def _pool_samples(rank: int) -> dict[str, Sample]:
     input, kernel, stride, padding = POOL[rank]
     x, ones, size = _distinct(*input), [1] * rank, list(input)
     lists = (kernel, stride, padding, ones, True)
-    y, argmax = OPS.max_pool(x, *lists, True)
-    average = (kernel, stride, padding, True, False, 0)
+    y, argmax = OPS.max_pool(x, *lists, True, [])
+    average = (kernel, stride, padding, True, False, 0, [])
     g = _normal(*y.shape)
     return {
-        "max_pool": Sample("max_pool", (x,), (*lists, True)),
-        "max_pool_grad": Sample("max_pool_grad", (g,), (argmax, size, *lists)),
-        "max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists)),
+        "max_pool": Sample("max_pool", (x,), (*lists, True, [])),
+        "max_pool_grad": Sample("max_pool_grad", (g,), (argmax, size, *lists, [])),
+        "max_pool_gather": Sample("max_pool_gather", (x,), (argmax, *lists, [])),
         "avg_pool": Sample("avg_pool", (x,), average),
         "avg_pool_grad": Sample("avg_pool_grad", (g,), (size, *average)),
         **_adaptive_samples(x),
@@ -159,10 +159,10 @@ def _adaptive_samples(x: Tensor) -> dict[str, Sample]:
 def _unpool_samples(rank: int) -> dict[str, Sample]:
     input, kernel, stride, padding = POOL[rank]
     lists = (kernel, stride, padding, [1] * rank, True)
-    _, argmax = OPS.max_pool(_distinct(*input), *lists, True)
+    _, argmax = OPS.max_pool(_distinct(*input), *lists, True, [])
     # Windows overlap, so some of their maxima share an index: what is read twice adds up in the
     # second derivative. Values that go to one place do not, so those are apart.
-    shared = OPS.max_pool_indices(argmax, list(input), *lists)
+    shared = OPS.max_pool_indices(argmax, list(input), *lists, [])
     count, plane = math.prod(shared.shape[2:]), math.prod(input[2:])
     apart = torch.stack([torch.randperm(plane)[:count] for _ in range(input[0] * input[1])])
     return {
