@@ -65,6 +65,7 @@ DEPTHWISE = [
     "conv2d 8x960x7x7 960x1x3x3 padding=1",
     "conv2d 2x240x14x14 240x1x5x5 padding=2",
 ]
+SLIDING: list[int] = []  # the pools' operators take an output size where windows are uneven
 MAX_POOL = [
     "max_pool2d 1x64x112x112 kernel=3 stride=2 padding=1",
     "max_pool2d 2x128x56x56 kernel=2",
@@ -137,25 +138,25 @@ def pool_rows(problem: str) -> list[Row]:
     least = 4 * (x.numel() + dy.numel())
     if call.is_max:
         rest = (*lists, call.dilation, call.ceil_mode)
-        argmax = ops.max_pool(x, *rest, True)[1]
+        argmax = ops.max_pool(x, *rest, True, SLIDING)[1]
         return [
-            row("max_pool", problem, lambda: ops.max_pool(x, *rest, False), least, 0),
+            row("max_pool", problem, lambda: ops.max_pool(x, *rest, False, SLIDING), least, 0),
             row(
                 "max_pool, argmax",
                 problem,
-                lambda: ops.max_pool(x, *rest, True),
+                lambda: ops.max_pool(x, *rest, True, SLIDING),
                 least + dy.numel(),
                 0,
             ),
             row(
                 "max_pool_grad",
                 problem,
-                lambda: ops.max_pool_grad(dy, argmax, size, *rest),
+                lambda: ops.max_pool_grad(dy, argmax, size, *rest, SLIDING),
                 least + dy.numel(),
                 0,
             ),
         ]
-    rest = (*lists, call.ceil_mode, call.count_include_pad, 0)
+    rest = (*lists, call.ceil_mode, call.count_include_pad, 0, SLIDING)
     return [
         row("avg_pool", problem, lambda: ops.avg_pool(x, *rest), least, 0),
         row("avg_pool_grad", problem, lambda: ops.avg_pool_grad(dy, size, *rest), least, 0),
