@@ -16,7 +16,7 @@ from .tensors import Guarded, guarded_like
 
 __all__ = ["ALGORITHMS", "DIRECTIONS", "Operands", "draw", "expected", "run", "serving"]
 
-ALGORITHMS = ("direct", "depthwise", "im2col")
+ALGORITHMS = ("direct", "depthwise", "im2col", "winograd")
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 
 _Value = TypeVar("_Value")

@@ -9,6 +9,8 @@ void conv_forward(const ConvProblem& g, Algorithm algorithm, const View& x, cons
                   const void* bias, const View& y, const ParallelFor& parallel) {
   if (algorithm == Algorithm::depthwise)
     return depthwise_conv(g, Direction::forward, x, w, bias, y, parallel);
+  if (algorithm == Algorithm::winograd)
+    return winograd_conv(g, Direction::forward, x, w, bias, y, parallel);
   gather_conv(g, Direction::forward, algorithm, x, w, bias, y, parallel);
 }
 
@@ -16,6 +18,8 @@ void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, 
                      const void* bias, const View& dx, const ParallelFor& parallel) {
   if (algorithm == Algorithm::depthwise)
     return depthwise_conv(g, Direction::input_grad, dy, w, bias, dx, parallel);
+  if (algorithm == Algorithm::winograd)
+    return winograd_conv(g, Direction::input_grad, dy, w, bias, dx, parallel);
   gather_conv(g, Direction::input_grad, algorithm, dy, w, bias, dx, parallel);
 }
 
@@ -32,6 +36,7 @@ int64_t conv_workspace_bytes(const ConvProblem& g, Direction direction, Algorith
   if (algorithm == Algorithm::depthwise)
     return filters ? depthwise_weight_grad_workspace(g, threads)
                    : depthwise_conv_workspace(g, direction, threads);
+  if (algorithm == Algorithm::winograd) return winograd_conv_workspace(g, direction, threads);
   return filters ? dense_weight_grad_workspace(g, algorithm, threads)
                  : gather_conv_workspace(g, direction, algorithm, threads);
 }

@@ -15,6 +15,11 @@ void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View
                        DataType result, void* db, const ParallelFor&);
 int64_t dense_weight_grad_workspace(const ConvProblem&, Algorithm, int64_t threads);
 
+// 3x3 filters, forward and input gradient; what is not finite goes to direct.
+void winograd_conv(const ConvProblem&, Direction, const View& x, const View& w, const void* bias,
+                   const View& y, const ParallelFor&);
+int64_t winograd_conv_workspace(const ConvProblem&, Direction, int64_t threads);
+
 // groups = c; k any multiple of it.
 void depthwise_conv(const ConvProblem&, Direction, const View& x, const View& w, const void* bias,
                     const View& y, const ParallelFor&);

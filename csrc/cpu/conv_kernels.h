@@ -7,6 +7,7 @@
 #include "conv_gather_kernel.h"
 #include "conv_weight_grad_kernel.h"
 #include "conv_depthwise_kernel.h"
+#include "conv_winograd_kernel.h"
 
 template <class T>
 constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>,
@@ -17,6 +18,17 @@ constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>,
                                              weight_grad_store<T>,
                                              depthwise<T>,
                                              depthwise_weight_grad<T>,
-                                             depthwise_weight_grad_store<T>};
-constexpr ConvKernels conv_table = {{conv_kernels_of<float>, conv_kernels_of<double>,
-                                     conv_kernels_of<half>, conv_kernels_of<bf16>}};
+                                             depthwise_weight_grad_store<T>,
+                                             {},
+                                             {}};
+template <class T>
+constexpr ConvTypeKernels with_winograd() {
+  ConvTypeKernels k = conv_kernels_of<T>;
+  k.winograd_filters[0] = winograd_filters<float, Winograd2>;
+  k.winograd_filters[1] = winograd_filters<float, Winograd4>;
+  k.winograd[0] = winograd<T, Winograd2>;
+  k.winograd[1] = winograd<T, Winograd4>;
+  return k;
+}
+constexpr ConvKernels conv_table = {{with_winograd<float>(), conv_kernels_of<double>,
+                                     with_winograd<half>(), with_winograd<bf16>()}};

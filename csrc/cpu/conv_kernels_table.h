@@ -135,6 +135,35 @@ struct DepthwiseWeightGradCall {
   int64_t tasks() const { return splits * channel_blocks; }
 };
 
+// Filters of 3x3 taps, packed, and transformed to the points of a tile.
+struct WinogradFilters {
+  const void* packed;
+  void* transformed;
+  int64_t lanes, channels;  // of a group
+};
+struct WinogradCall {
+  Blocks blocks;  // outputs rounded up to whole tiles
+  Extent out;     // outputs
+  int64_t groups, cin, cout;
+  const void* x;
+  Strides xs;
+  void* y;
+  Strides ys;
+  const void* bias;  // groups * cout values, or null
+  bool relu;
+  const void* filters;  // [group][block of vectors][point][channel][lane]
+  int64_t filter_group;
+  const Chunk* chunk;  // of the channels of a point
+  int64_t chunks;
+  int64_t tasks() const { return blocks.count() * groups; }
+};
+struct WinogradScratch {
+  // A block's source as a strip; transformed, [point][tile][channel]; products, [point][tile]
+  // [lane]; outputs, [pixel][lane].
+  void *strip, *sources, *products, *sums;
+  int64_t *source, *destination, *stretch;  // a value a tile, a pixel, a pixel
+};
+
 struct ConvTypeKernels {
   int lanes;    // of the compute type
   int vectors;  // of filters in the widest tile: packed filters come in blocks of so many
@@ -147,12 +176,16 @@ struct ConvTypeKernels {
   void (*depthwise_weight_grad)(const DepthwiseWeightGradCall&, const WeightGradScratch&,
                                 int64_t begin, int64_t end);
   void (*depthwise_weight_grad_store)(const DepthwiseWeightGradCall&, int64_t begin, int64_t end);
+  // By tile: 2, 4; null for float64.
+  void (*winograd_filters[2])(const WinogradFilters&, int64_t begin, int64_t end);
+  bool (*winograd[2])(const WinogradCall&, const WinogradScratch&, int64_t begin, int64_t end);
 };
 
 struct ConvKernels {
   ConvTypeKernels type[4];  // by DataType
 };
 
+constexpr int64_t kCacheLine = 64;    // bytes
 constexpr int64_t kPanel = 192;       // pixels whose sums stay in the first cache
 constexpr int64_t kChunkTerms = 256;  // terms of a chunk
 constexpr int64_t kPixelChunk = 256;  // pixels of a weight gradient added up in registers

@@ -17,6 +17,8 @@ struct ConvCandidate {
   std::string (*refuse)(const ConvProblem&, Direction);  // empty: it serves
   Cost (*cost)(const ConvProblem&, Direction, const DeviceTraits&);
   int64_t (*workspace)(const ConvProblem&, Direction, const DeviceTraits&);
+  // Why it waits until it is named, though it would serve; empty, or null, where it does not.
+  std::string (*pass_over)(const ConvProblem&, Direction) = nullptr;
 };
 
 struct PoolCandidate {
@@ -24,7 +26,7 @@ struct PoolCandidate {
   Cost (*cost)(const PoolProblem&, Direction, const DeviceTraits&);
 };
 
-extern const ConvCandidate cpu_direct, cpu_depthwise, cpu_im2col;
+extern const ConvCandidate cpu_direct, cpu_depthwise, cpu_im2col, cpu_winograd;
 extern const ConvCandidate cuda_direct, cuda_depthwise, cuda_im2col;
 extern const PoolCandidate max_pool, avg_pool;
 

@@ -2,8 +2,8 @@
 #include "plan.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
+#include <vector>
 
 #include "../problem/names.h"
 #include "../problem/text.h"
@@ -14,11 +14,11 @@ namespace cnnkern {
 
 namespace {
 
-// In the order of preference. On a CPU who comes first serves, unless it refuses, and the last
-// serves everything; on a CUDA device it is the one that is predicted to be fastest, and direct
-// serves everything.
-using Candidates = std::array<const ConvCandidate*, 3>;
-const Candidates kCpu{&cpu_depthwise, &cpu_direct, &cpu_im2col};
+// In the order of preference. On a CPU who comes first serves, unless it refuses or is passed over,
+// and the last serves everything; on a CUDA device it is the one that is predicted to be fastest,
+// and direct serves everything.
+using Candidates = std::vector<const ConvCandidate*>;
+const Candidates kCpu{&cpu_depthwise, &cpu_winograd, &cpu_direct, &cpu_im2col};
 const Candidates kCuda{&cuda_depthwise, &cuda_direct, &cuda_im2col};
 
 const Candidates& candidates_of(DeviceKind kind) { return kind == DeviceKind::cpu ? kCpu : kCuda; }
@@ -55,24 +55,29 @@ bool is_empty(const ConvProblem& g) {
 
 struct Offer {
   const ConvCandidate* candidate;
-  std::string refusal;  // empty: it serves
-  Cost cost;            // of one that serves
+  std::string refusal;      // empty: it serves
+  std::string passed_over;  // empty: it may be chosen without being named
+  Cost cost;                // of one that serves
 };
+using Offers = std::vector<Offer>;
 
-std::array<Offer, 3> offers_of(const ConvProblem& g, Direction inner, const DeviceTraits& traits) {
-  std::array<Offer, 3> offers{};
-  for (size_t i = 0; i < offers.size(); ++i) {
-    const ConvCandidate* candidate = candidates_of(traits.kind)[i];
-    offers[i] = {candidate, candidate->refuse(g, inner), Cost{}};
-    if (offers[i].refusal.empty()) offers[i].cost = candidate->cost(g, inner, traits);
+Offers offers_of(const ConvProblem& g, Direction inner, const DeviceTraits& traits) {
+  Offers offers;
+  for (const ConvCandidate* candidate : candidates_of(traits.kind)) {
+    Offer offer{candidate, candidate->refuse(g, inner), "", Cost{}};
+    if (offer.refusal.empty()) {
+      offer.cost = candidate->cost(g, inner, traits);
+      if (candidate->pass_over) offer.passed_over = candidate->pass_over(g, inner);
+    }
+    offers.push_back(offer);
   }
   return offers;
 }
 
-const Offer& first_or_fastest(const std::array<Offer, 3>& offers, const DeviceTraits& traits) {
+const Offer& first_or_fastest(const Offers& offers, const DeviceTraits& traits) {
   const Offer* best = nullptr;
   for (const Offer& offer : offers) {
-    if (!offer.refusal.empty()) continue;
+    if (!offer.refusal.empty() || !offer.passed_over.empty()) continue;
     const bool faster = best && traits.kind == DeviceKind::cuda &&
                         predicted_us(offer.cost, traits) < predicted_us(best->cost, traits);
     if (!best || faster) best = &offer;
@@ -80,20 +85,23 @@ const Offer& first_or_fastest(const std::array<Offer, 3>& offers, const DeviceTr
   return *best;
 }
 
-const Offer& named(const std::array<Offer, 3>& offers, const std::string& algorithm,
-                   const ConvProblem& g, Direction direction) {
+const Offer& named(const Offers& offers, const std::string& algorithm, const ConvProblem& g,
+                   Direction direction) {
   for (const Offer& offer : offers) {
     if (algorithm != name_of(offer.candidate->algorithm)) continue;
     if (offer.refusal.empty()) return offer;
     throw Error(op_of(g) + ": algorithm " + algorithm + " does not serve this " +
                 name_of(direction) + ": " + offer.refusal);
   }
-  throw Error(op_of(g) + ": expected algorithm auto, depthwise, direct or im2col, got '" +
+  if (value_of<Algorithm>(kAlgorithms, algorithm))
+    throw Error(op_of(g) + ": algorithm " + algorithm + " does not serve this " +
+                name_of(direction) + ": it has no kernel for this device");
+  throw Error(op_of(g) + ": expected algorithm auto, depthwise, direct, im2col or winograd, got '" +
               algorithm + "'");
 }
 
 // Of the plan file in force, which may be of before an algorithm refused.
-const Offer& named(const std::array<Offer, 3>& offers, const FilePlan& file, const ConvProblem& g,
+const Offer& named(const Offers& offers, const FilePlan& file, const ConvProblem& g,
                    Direction direction) {
   try {
     return named(offers, file.algorithm, g, direction);
@@ -114,9 +122,10 @@ std::string reason_of(const Offer& other, const Plan& plan, bool automatic,
                       const DeviceTraits& traits) {
   const char* rule = traits.kind == DeviceKind::cpu ? " stands before it" : " is predicted faster";
   return "would take " + time_text(predicted_us(other.cost, traits)) + "; " +
-         (!plan.file.empty() ? plan.file + " names " + plan.algorithm
-          : automatic        ? plan.algorithm + rule
-                             : "not the named one");
+         (!plan.file.empty()          ? plan.file + " names " + plan.algorithm
+          : !automatic                ? "not the named one"
+          : other.passed_over.empty() ? plan.algorithm + rule
+                                      : other.passed_over);
 }
 
 }  // namespace
@@ -133,7 +142,7 @@ std::string refusal(const ConvProblem& g, Direction direction, Algorithm algorit
       return candidate->refuse(g, kernel_direction(g, direction));
     }
   }
-  return "";
+  return "it has no kernel for this device";
 }
 
 int64_t workspace_bytes(const ConvProblem& g, Direction direction, Algorithm algorithm,
