@@ -137,25 +137,29 @@ struct DepthwiseWeightGradCall {
 
 // Filters of 3x3 taps, packed, and transformed to the points of a tile.
 struct WinogradFilters {
-  const void* packed;
-  void* transformed;
+  const void* packed;       // of all filters
+  void* transformed;        // of some blocks of each group
   int64_t lanes, channels;  // of a group
+  int64_t first_block, blocks;
+  int64_t group;  // elements of one, transformed
 };
 struct WinogradCall {
   Blocks blocks;  // outputs rounded up to whole tiles
   Extent out;     // outputs
   int64_t groups, cin, cout;
+  int64_t first_filter_block, filter_blocks;  // of each group: what this call is for
+  int64_t filter_parts;  // tasks that share a block, each with some of its filter blocks
   const void* x;
   Strides xs;
   void* y;
   Strides ys;
   const void* bias;  // groups * cout values, or null
   bool relu;
-  const void* filters;  // [group][block of vectors][point][channel][lane]
+  const void* filters;  // [group][filter block][point][channel][lane], points a line apart
   int64_t filter_group;
   const Chunk* chunk;  // of the channels of a point
   int64_t chunks;
-  int64_t tasks() const { return blocks.count() * groups; }
+  int64_t tasks() const { return blocks.count() * groups * filter_parts; }
 };
 struct WinogradScratch {
   // A block's source as a strip; transformed, [point][tile][channel]; products, [point][tile]

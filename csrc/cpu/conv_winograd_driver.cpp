@@ -14,10 +14,12 @@
 namespace cnnkern::cpu {
 namespace {
 
-constexpr int64_t kTasks = 16;       // wanted, where each has enough to do
-constexpr int64_t kMostTiles = 48;   // of a task: so often are filters read from the first cache
-constexpr int64_t kLeastTiles = 12;  // two register tiles
-constexpr int64_t kSourceBytes = int64_t(2) << 20;  // of a task's transformed source, about
+constexpr int64_t kTasks = 8;       // wanted, where each has enough to do
+constexpr int64_t kMostTiles = 48;  // of a task: so many rows each read of the filters serves
+constexpr int64_t kLeastTiles = 24;
+constexpr int64_t kSourceBytes = int64_t(4) << 20;  // of a task's transformed source, about
+constexpr int64_t kFilterBytes = int64_t(16) << 20;
+constexpr int64_t kLine = kCacheLine / int64_t(sizeof(float));
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t unit) { return divide_up(a, unit) * unit; }
@@ -94,10 +96,9 @@ struct TaskSizes {
   TaskSizes(const Shape& s, const Blocks& b, const ConvTypeKernels& k) {
     pixels = b.pixels;
     tiles = pixels / (s.tile * s.tile);
-    const int64_t line = Scratch::kAlignment / int64_t(sizeof(float));
     strip = b.strip_size + k.lanes;
-    sources = s.points * (tiles * round_up(s.cin, k.lanes) + line);
-    products = s.points * (tiles * k.vectors * k.lanes + line);
+    sources = s.points * (tiles * round_up(s.cin, k.lanes) + kLine);
+    products = s.points * (tiles * k.vectors * k.lanes + kLine);
     // Transposing stores read whole squares of pixels.
     sums = (pixels + k.lanes) * k.vectors * k.lanes;
   }
@@ -108,12 +109,20 @@ struct TaskSizes {
   }
 };
 
+// Filters are transformed in passes of so many blocks of vectors: much more would not stay in the
+// caches, and fresh memory for it would cost more than what it saves.
 struct FilterSizes {
-  int64_t vectors, taps, points;  // vectors of filters of a group; elements of a group
+  int64_t vectors, all_blocks, blocks;  // of a group; of a pass
+  int64_t taps, points;                 // elements of a group; of a group in a pass
   FilterSizes(const Shape& s, const ConvTypeKernels& k) {
     vectors = divide_up(s.cout, k.lanes);
+    all_blocks = divide_up(vectors, k.vectors);
+    const int64_t block = s.points * (k.vectors * k.lanes * s.cin + kLine);
+    const int64_t most = kFilterBytes / (s.groups * block * int64_t(sizeof(float)));
+    const int64_t passes = divide_up(all_blocks, std::max<int64_t>(1, most));
+    blocks = divide_up(all_blocks, std::max<int64_t>(1, passes));
     taps = vectors * k.lanes * s.cin * 9;
-    points = vectors * k.lanes * s.cin * s.points;
+    points = blocks * block;
   }
   int64_t bytes(const Shape& s) const {
     return Scratch::size_of<float>(s.groups * taps) + Scratch::size_of<float>(s.groups * points);
@@ -175,31 +184,42 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
                         s.cout,
                         s.cin,
                         packed};
-  const WinogradFilters transform{packed, transformed, s.cout, s.cin};
-  run_tasks(parallel, s.groups * filters.vectors, double(s.groups * filters.points) * 8,
-            [&](int64_t begin, int64_t end) {
-              for (int64_t i = begin; i < end; ++i) {
-                k.pack_filters(pack, i, i + 1);
-                k.winograd_filters[which](transform, i, i + 1);
-              }
-            });
-
   const TaskSizes sizes(s, call.blocks, k);
   std::atomic<bool> finite{true};
-  const double flops = 2.0 * double(g.n) * double(s.groups) * double(s.cin) * double(s.cout) *
-                       double(s.points) * double(sizes.tiles);
-  run_tasks(parallel, call.tasks(), flops, [&](int64_t begin, int64_t end) {
-    Scratch mine(Scratch::task, sizes.bytes());
-    WinogradScratch parts;
-    parts.strip = mine.take<float>(sizes.strip);
-    parts.sources = mine.take<float>(sizes.sources);
-    parts.products = mine.take<float>(sizes.products);
-    parts.sums = mine.take<float>(sizes.sums);
-    parts.source = mine.take<int64_t>(sizes.tiles);
-    parts.destination = mine.take<int64_t>(sizes.pixels);
-    parts.stretch = mine.take<int64_t>(sizes.pixels);
-    if (!k.winograd[which](call, parts, begin, end)) finite = false;
-  });
+  const auto pass = [&](int64_t first, int64_t count) {
+    const WinogradFilters transform{packed, transformed, s.cout,        s.cin,
+                                    first,  count,       filters.points};
+    run_tasks(parallel, s.groups * count, double(s.groups * filters.points) * 8,
+              [&](int64_t begin, int64_t end) {
+                for (int64_t i = begin; i < end; ++i) {
+                  const int64_t at = (first + i % count) * k.vectors;
+                  const int64_t group = i / count * filters.vectors;
+                  k.pack_filters(pack, group + at,
+                                 group + std::min(at + k.vectors, filters.vectors));
+                  k.winograd_filters[which](transform, i, i + 1);
+                }
+              });
+    call.first_filter_block = first;
+    call.filter_blocks = count;
+    call.filter_parts = std::clamp<int64_t>(
+        kTasks / std::max<int64_t>(1, call.blocks.count() * s.groups), 1, count);
+    const double flops = 2.0 * double(g.n) * double(s.groups) * double(s.cin) * double(s.cout) *
+                         double(s.points) * double(sizes.tiles);
+    run_tasks(parallel, call.tasks(), flops, [&](int64_t begin, int64_t end) {
+      Scratch mine(Scratch::task, sizes.bytes());
+      WinogradScratch parts;
+      parts.strip = mine.take<float>(sizes.strip);
+      parts.sources = mine.take<float>(sizes.sources);
+      parts.products = mine.take<float>(sizes.products);
+      parts.sums = mine.take<float>(sizes.sums);
+      parts.source = mine.take<int64_t>(sizes.tiles);
+      parts.destination = mine.take<int64_t>(sizes.pixels);
+      parts.stretch = mine.take<int64_t>(sizes.pixels);
+      if (!k.winograd[which](call, parts, begin, end)) finite = false;
+    });
+  };
+  for (int64_t first = 0; first < filters.all_blocks; first += filters.blocks)
+    pass(first, std::min(filters.blocks, filters.all_blocks - first));
   if (!finite) gather_conv(g, direction, Algorithm::direct, x, w, bias, y, parallel);
 }
 

@@ -76,33 +76,40 @@ struct WideOf {
   using type [[gnu::vector_size(CNNKERN_WIDTH / sizeof(A) * sizeof(double))]] = double;
 };
 
-// A task is a vector of filters of a group, as in pack_filters, which has put its taps into
-// `packed`: [group][block of vectors][tap][channel][lane] becomes the same with points for taps.
+// Elements of a point's filters and of a block of them, a line more than they fill: neighbouring
+// points do not meet in the same sets of the cache.
+CNNKERN_INLINE int64_t filter_pitch(int64_t channels, int64_t row) {
+  return channels * row + kCacheLine / int64_t(sizeof(float));
+}
+
+// A task is a block of vectors of filters of a group, whose taps pack_filters has put into
+// `packed`, [group][block of vectors][tap][channel][lane]: they become the same with points for
+// taps.
 template <class A, class W>
 inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t end) {
   using Wide = typename WideOf<A>::type;
   constexpr int n = lanes<A>, kPoints = W::kPoints;
   const int64_t vectors = (g.lanes + n - 1) / n, channels = g.channels;
   for (int64_t task = begin; task < end; ++task) {
-    const int64_t group = task / vectors, vector = task % vectors;
-    const int64_t block = vector / kMaxVectors * kMaxVectors;
-    const int64_t pitch = smaller(kMaxVectors, vectors - block) * n;
-    const int64_t within = (vector - block) * n, before = (group * vectors + block) * n * channels;
-    const A* from = static_cast<const A*>(g.packed) + before * 9 + within;
-    A* to = static_cast<A*>(g.transformed) + before * kPoints * kPoints + within;
-    for (int64_t c = 0; c < channels; ++c, from += pitch, to += pitch) {
+    const int64_t group = task / g.blocks, block = g.first_block + task % g.blocks;
+    const int64_t row = smaller(kMaxVectors, vectors - block * kMaxVectors) * n;
+    const int64_t pitch = filter_pitch(channels, row);
+    const A* from = static_cast<const A*>(g.packed) +
+                    (group * vectors + block * kMaxVectors) * n * channels * 9;
+    A* to = static_cast<A*>(g.transformed) + group * g.group +
+            task % g.blocks * kPoints * kPoints * filter_pitch(channels, kMaxVectors * n);
+    for (int64_t c = 0; c < channels * row; c += n) {
       Wide rows[3][kPoints], tap[3], column[kPoints];
       for (int s = 0; s < 3; ++s) {
         for (int r = 0; r < 3; ++r)
-          tap[r] = __builtin_convertvector(load(from + (r * 3 + s) * channels * pitch), Wide);
+          tap[r] = __builtin_convertvector(load(from + (r * 3 + s) * channels * row + c), Wide);
         W::filter(tap, rows[s]);
       }
       for (int i = 0; i < kPoints; ++i) {
         for (int s = 0; s < 3; ++s) tap[s] = rows[s][i];
         W::filter(tap, column);
         for (int j = 0; j < kPoints; ++j)
-          store(to + (i * kPoints + j) * channels * pitch,
-                __builtin_convertvector(column[j], Vec<A>));
+          store(to + (i * kPoints + j) * pitch + c, __builtin_convertvector(column[j], Vec<A>));
       }
     }
   }
@@ -130,6 +137,15 @@ template <class A, class W>
       for (int j = 0; j < kPoints; ++j) store(to + (i * kPoints + j) * point_pitch + c, v[j]);
     }
   }
+}
+
+// body(tile, image, row, column of its first output) for each tile of a block.
+template <class W, class Body>
+CNNKERN_INLINE void for_each_winograd_tile(const Block& block, const Body& body) {
+  int64_t t = 0;
+  for (int64_t image = 0; image < block.size[0]; ++image)
+    for (int64_t i = 0; i < block.size[2]; i += W::kTile)
+      for (int64_t j = 0; j < block.size[3]; j += W::kTile) body(t++, image, i, j);
 }
 
 // The outputs of a tile, `rows` x `columns` of them wanted. False where one is not finite.
@@ -165,66 +181,22 @@ template <class A, class W>
   return !any(bad);
 }
 
+// What all filters read of a block: the sources of its tiles, transformed.
 template <class T, class W>
-inline bool winograd_block(const WinogradCall& g, const WinogradScratch& scratch,
-                           const Block& block, const Block& wanted, int64_t group) {
+inline void winograd_sources(const WinogradCall& g, const WinogradScratch& scratch,
+                             const Block& block, int64_t group, int64_t source_pitch) {
   using A = Compute<T>;
-  constexpr int n = lanes<A>, kPoints = W::kPoints * W::kPoints, kTile = W::kTile;
   A* const strip = static_cast<A*>(scratch.strip);
-  A* const sources = static_cast<A*>(scratch.sources);
-  A* const products = static_cast<A*>(scratch.products);
-  A* const sums = static_cast<A*>(scratch.sums);
   const BlockAxis &h = g.blocks.axis[1], &w = g.blocks.axis[2];
-  const int64_t tile_rows = block.size[2] / kTile, tile_columns = block.size[3] / kTile;
-  const int64_t tiles = block.size[0] * tile_rows * tile_columns;
-  const int64_t depth = round_up(g.cin, n);
-  // Neighbouring points a line apart, so that they do not meet in the same sets of the cache.
-  const int64_t source_pitch = tiles * depth + kCacheLine / int64_t(sizeof(A));
-
+  const int64_t depth = round_up(g.cin, lanes<A>);
   pack_strip<T>(g.blocks, block, static_cast<const T*>(g.x) + group * g.cin * g.xs[1], g.xs, g.cin,
                 strip);
-  const auto for_each_tile_of_block = [&](const auto& body) __attribute__((always_inline)) {
-    int64_t t = 0;
-    for (int64_t image = 0; image < block.size[0]; ++image)
-      for (int64_t i = 0; i < tile_rows; ++i)
-        for (int64_t j = 0; j < tile_columns; ++j) body(t++, image, i * kTile, j * kTile);
-  };
-  for_each_tile_of_block([&](int64_t t, int64_t image, int64_t i, int64_t j) {
+  for_each_winograd_tile<W>(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
     transform_source<A, W>(strip + image * g.blocks.image_pitch + i * h.pitch + j * w.pitch,
-                           h.pitch, w.pitch, depth, source_pitch, sources + t * depth);
+                           h.pitch, w.pitch, depth, source_pitch,
+                           static_cast<A*>(scratch.sources) + t * depth);
     scratch.source[t] = t * depth;
   });
-  destination_offsets(g.blocks, wanted, g.ys, scratch.destination,
-                      g.ys[1] == 1 ? nullptr : scratch.stretch);
-
-  const int64_t all_vectors = (g.cout + n - 1) / n;
-  const A* filters = static_cast<const A*>(g.filters) + group * g.filter_group;
-  const T* const bias = g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
-  bool finite = true;
-  for (int64_t k = 0; k < g.cout; k += kMaxVectors * n) {
-    const int vectors = int(smaller(kMaxVectors, all_vectors - k / n));
-    const int64_t row = vectors * n;
-    const int64_t product_pitch = tiles * row + kCacheLine / int64_t(sizeof(A));
-    for (int p = 0; p < kPoints; ++p)
-      for (int64_t c = 0; c < g.chunks; ++c) {
-        for_each_tile(tiles, tile_height(vectors), [&](int height, int64_t at) {
-          Tiles<A>::gather(vectors, height)(sources + p * source_pitch, scratch.source + at,
-                                            g.chunk[c], filters,
-                                            products + p * product_pitch + at * row, c == 0);
-        });
-        filters += g.chunk[c].terms * row;
-      }
-    for_each_tile_of_block([&](int64_t t, int64_t image, int64_t i, int64_t j) {
-      const int64_t pixel = (image * wanted.size[2] + i) * wanted.size[3] + j;
-      finite &=
-          transform_result<A, W>(products + t * row, product_pitch, vectors, wanted.size[2] - i,
-                                 wanted.size[3] - j, wanted.size[3] * row, sums + pixel * row);
-    });
-    store_sums<T>(sums, vectors, wanted.pixels(), g.cout - k, bias ? bias + k : nullptr, g.relu,
-                  scratch.destination, scratch.stretch, g.ys[1],
-                  static_cast<T*>(g.y) + (group * g.cout + k) * g.ys[1]);
-  }
-  return finite;
 }
 
 // False where some output is not finite: infinities and NaN of a tile's source reach outputs
@@ -232,13 +204,59 @@ inline bool winograd_block(const WinogradCall& g, const WinogradScratch& scratch
 template <class T, class W>
 inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int64_t begin,
                      int64_t end) {
+  using A = Compute<T>;
+  constexpr int n = lanes<A>, kPoints = W::kPoints * W::kPoints;
+  constexpr int64_t kLine = kCacheLine / int64_t(sizeof(A));
+  A* const products = static_cast<A*>(scratch.products);
+  A* const sums = static_cast<A*>(scratch.sums);
+  const int64_t all_vectors = (g.cout + n - 1) / n;
   bool finite = true;
+  int64_t transformed_for = -1;
   for (int64_t task = begin; task < end; ++task) {
-    const Block block = block_at(g.blocks, task / g.groups);
+    const int64_t part = task % g.filter_parts, group = task / g.filter_parts % g.groups;
+    const Block block = block_at(g.blocks, task / g.filter_parts / g.groups);
     Block wanted = block;
     for (int i = 1; i < 3; ++i)
       wanted.size[i + 1] = smaller(block.size[i + 1], g.out[i] - block.at[i + 1]);
-    finite &= winograd_block<T, W>(g, scratch, block, wanted, task % g.groups);
+    const int64_t tiles = block.pixels() / (W::kTile * W::kTile);
+    const int64_t source_pitch = tiles * round_up(g.cin, n) + kLine;
+    if (transformed_for != task / g.filter_parts) {
+      winograd_sources<T, W>(g, scratch, block, group, source_pitch);
+      destination_offsets(g.blocks, wanted, g.ys, scratch.destination,
+                          g.ys[1] == 1 ? nullptr : scratch.stretch);
+      transformed_for = task / g.filter_parts;
+    }
+
+    const T* const bias = g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
+    const int64_t last = g.filter_blocks * (part + 1) / g.filter_parts;
+    for (int64_t b = g.filter_blocks * part / g.filter_parts; b < last; ++b) {
+      const int64_t kb = g.first_filter_block + b;
+      const int vectors = int(smaller(kMaxVectors, all_vectors - kb * kMaxVectors));
+      const int64_t row = vectors * n, product_pitch = tiles * row + kLine;
+      const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group +
+                               b * kPoints * filter_pitch(g.cin, kMaxVectors * n);
+      for (int p = 0; p < kPoints; ++p) {
+        const A* filter = filters + p * filter_pitch(g.cin, row);
+        for (int64_t c = 0; c < g.chunks; ++c) {
+          for_each_tile(tiles, tile_height(vectors), [&](int height, int64_t at) {
+            Tiles<A>::gather(vectors, height)(
+                static_cast<const A*>(scratch.sources) + p * source_pitch, scratch.source + at,
+                g.chunk[c], filter, products + p * product_pitch + at * row, c == 0);
+          });
+          filter += g.chunk[c].terms * row;
+        }
+      }
+      for_each_winograd_tile<W>(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
+        const int64_t pixel = (image * wanted.size[2] + i) * wanted.size[3] + j;
+        finite &=
+            transform_result<A, W>(products + t * row, product_pitch, vectors, wanted.size[2] - i,
+                                   wanted.size[3] - j, wanted.size[3] * row, sums + pixel * row);
+      });
+      const int64_t k = kb * kMaxVectors * n;
+      store_sums<T>(sums, vectors, wanted.pixels(), g.cout - k, bias ? bias + k : nullptr, g.relu,
+                    scratch.destination, scratch.stretch, g.ys[1],
+                    static_cast<T*>(g.y) + (group * g.cout + k) * g.ys[1]);
+    }
   }
   return finite;
 }
