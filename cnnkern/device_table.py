@@ -100,7 +100,7 @@ class DeviceTable:
     def _foot(self) -> Iterable[str]:
         if isinstance(self.problem, ConvProblem):
             yield (
-                "On a processor the first of depthwise, direct and im2col that serves is taken, on "
+                "On a processor the first of depthwise, winograd, direct and im2col that serves is taken, on "
                 "a GPU the one predicted fastest."
             )
         yield (

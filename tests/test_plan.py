@@ -37,11 +37,10 @@ def plan_of(text: str, direction: str = "forward", algorithm: str = "auto") -> P
 @pytest.mark.parametrize(
     ("text", "algorithm"),
     [
-        (DENSE, "direct"),
         (DEPTHWISE, "depthwise"),
         ("conv2d 8x64x56x56 128x1x3x3", "depthwise"),  # two filters a channel
         ("conv2d 8x1x28x28 6x1x5x5", "direct"),
-        ("conv2d 8x64x56x56 64x16x3x3", "direct"),
+        ("conv2d 8x64x56x56 64x16x3x3 stride=2", "direct"),
         ("conv1d 4x1x16000 64x1x10 stride=5", "direct"),
         ("conv_transpose2d 8x64x28x28 64x32x2x2 stride=2", "direct"),
         ("conv_transpose2d 8x64x28x28 64x1x2x2 stride=2 groups=64", "depthwise"),
@@ -58,7 +57,7 @@ def test_every_other_algorithm_has_its_reason(text: str) -> None:
     for direction in problem.directions():
         made = plan(problem, direction)
         others = {name for name, _ in made.refused}
-        assert others | {made.algorithm} == {"depthwise", "direct", "im2col"}
+        assert others | {made.algorithm} == {"depthwise", "direct", "im2col", "winograd"}
         assert made.algorithm not in others
         for name, reason in made.refused:
             assert re.search(r"\d", reason), (name, reason)
@@ -115,7 +114,7 @@ def test_a_filter_beyond_the_cache_goes_to_im2col() -> None:
             DENSE,
             "forward",
             "fft",
-            "expected algorithm auto, depthwise, direct or im2col, got 'fft'",
+            "expected algorithm auto, depthwise, direct, im2col or winograd, got 'fft'",
         ),
         ("max_pool1d 1x1x9 kernel=3", "forward", "im2col", "expected algorithm auto or direct"),
         ("max_pool1d 1x1x9 kernel=3", "weight_grad", "auto", "max_pool1d: has no weight gradient"),
@@ -133,8 +132,11 @@ def test_unknown_directions_and_threads_are_value_errors() -> None:
         plan(parse(DENSE), "forward", threads=-1)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "im2col", "depthwise"])
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    ("algorithm", "direction"),
+    [(name, way) for name in ("direct", "im2col", "depthwise") for way in DIRECTIONS]
+    + [("winograd", "forward"), ("winograd", "input_grad")],
+)
 def test_workspace_is_bounded_whatever_the_batch(algorithm: str, direction: str) -> None:
     channels = "1x3x3" if algorithm == "depthwise" else "64x3x3"
 

@@ -53,8 +53,8 @@ def verify_problem(
 ) -> list[Outcome]:
     """Run a problem by each algorithm in each direction.
 
-    Each time twice: on small integers, whose results must be exact, and on normal values by the
-    error rule. ``auto`` is the function and its gradients, as users call them, first on tensors
+    Each time twice: on small integers, whose results must be exact where the plan says so, and on
+    normal values by the error rule. ``auto`` is the function and its gradients, as users call them, first on tensors
     with gaps between their elements; the algorithms by name are the operators beneath. Tensors lie
     in buffers of NaN, and what is allocated starts as NaN.
 
@@ -62,7 +62,7 @@ def verify_problem(
         problem: the text. A pool has one algorithm only, which any of ``auto`` and ``direct`` asks
             for, and no weight_grad.
         device: ``cpu``, ``emulated`` (CUDA's kernels on the emulator) or ``cuda``.
-        algorithms: of auto, direct, depthwise, im2col.
+        algorithms: of auto, direct, depthwise, im2col, winograd.
         directions: of forward, input_grad, weight_grad.
         seed: of the random tensors.
 
@@ -80,6 +80,7 @@ def verify_problem(
         direct passed
         depthwise refused C/groups is 3, needs 1; C = 3, groups = 1
         im2col passed
+        winograd passed
     """
     text = str(_C.parse(problem))
     call = Call.parse(text)
@@ -201,14 +202,15 @@ def _verify_operators(
     for algorithm in algorithms:
         for direction in directions:
             try:
-                _C.plan(problem, direction, algorithm, device=backend.plans)
+                plan = _C.plan(problem, direction, algorithm, device=backend.plans)
             except RuntimeError as refusal:
                 note = _reason(str(refusal), direction)
                 yield Outcome(call.text, backend.name, algorithm, direction, "refused", note=note)
                 continue
             found: list[ErrorReport | Exception] = []
             for integers, operands, right in drawn:
-                found += _judged(call, algorithm, direction, operands, right, integers)
+                exact = integers and plan.exact_integers
+                found += _judged(call, algorithm, direction, operands, right, exact)
             yield _outcome(call, backend, algorithm, direction, found)
 
 

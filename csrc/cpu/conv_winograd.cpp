@@ -2,6 +2,7 @@
 #include "conv_winograd.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "../problem/names.h"
 #include "conv_gather.h"
@@ -39,9 +40,10 @@ double winograd_cost(const Sizes& s, int64_t tile) {
 }  // namespace
 
 std::string winograd_refusal(const ConvProblem& g, Direction direction) {
-  if (direction == Direction::weight_grad) return "has no weight gradient";
+  if (direction == Direction::weight_grad) return "has forward and input_grad of 3x3 filters only";
   if (g.dtype == DataType::float64) return "dtype is float64, needs float32 sums";
-  if (g.input[0] != 1 || g.output[0] != 1 || g.kernel[0] != 1) return "depth, needs two dimensions";
+  if (g.input[0] != 1 || g.output[0] != 1 || g.kernel[0] != 1)
+    return "input depth is " + std::to_string(g.input[0]) + ", needs 1 and no padding there";
   for (int i = 1; i < 3; ++i) {
     if (g.kernel[i] == 3 && g.stride[i] == 1 && g.dilation[i] == 1) continue;
     return "kernel " + std::to_string(g.kernel[1]) + "x" + std::to_string(g.kernel[2]) +
@@ -49,14 +51,10 @@ std::string winograd_refusal(const ConvProblem& g, Direction direction) {
            ", dilation " + std::to_string(g.dilation[1]) + "x" + std::to_string(g.dilation[2]) +
            "; needs kernel 3x3, stride 1x1, dilation 1x1";
   }
-  if (direction == Direction::forward) {
-    const Axes axes = forward_axes(g);
-    if (axes[1].taps == 3 && axes[2].taps == 3) return "";
-  } else {
-    const auto phases = input_grad_phases(g).phases;
-    if (phases.empty() || (phases[0][1].taps == 3 && phases[0][2].taps == 3)) return "";
-  }
-  return "some taps see nothing but padding";
+  const auto phases = direction == Direction::forward ? std::vector<Axes>{forward_axes(g)}
+                                                      : input_grad_phases(g).phases;
+  if (phases.empty() || (phases[0][1].taps == 3 && phases[0][2].taps == 3)) return "";
+  return "some of the 3x3 taps see nothing but padding";
 }
 
 WinogradChoice winograd_choice(const ConvProblem& g, Direction direction) {

@@ -19,6 +19,11 @@ Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits)
   return cost;
 }
 
+// The smaller tile's constants are powers of two.
+bool exact_integers(const ConvProblem& g, Direction direction) {
+  return cpu::winograd_choice(g, direction).tile == 2;
+}
+
 std::string pass_over(const ConvProblem& g, Direction direction) {
   const double share = cpu::winograd_choice(g, direction).share;
   if (share <= kWorthwhile) return "";
@@ -34,7 +39,7 @@ int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&
 
 }  // namespace
 
-const ConvCandidate cpu_winograd{Algorithm::winograd, true,     cpu::winograd_refusal, cost,
-                                 workspace,           pass_over};
+const ConvCandidate cpu_winograd{
+    Algorithm::winograd, true, cpu::winograd_refusal, cost, workspace, exact_integers, pass_over};
 
 }  // namespace cnnkern
