@@ -100,8 +100,8 @@ class DeviceTable:
     def _foot(self) -> Iterable[str]:
         if isinstance(self.problem, ConvProblem):
             yield (
-                "On a processor the first of depthwise, winograd, direct and im2col that serves is taken, on "
-                "a GPU the one predicted fastest."
+                "On a processor the first of depthwise, winograd, direct and im2col that serves is "
+                "taken, on a GPU the one predicted fastest."
             )
         yield (
             f"Predictions are of nominal rates, {self.explanations['cpu'].device} and whole GPUs; "

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../csrc/cpu/conv.h"
+#include "../../csrc/cpu/conv_winograd.h"
 #include "../../csrc/cpu/isa.h"
 
 namespace {
@@ -223,6 +224,35 @@ ConvProblem random_problem() {
   }
 }
 
+// 3x3 filters, some with sums long enough for the larger tile.
+ConvProblem random_winograd_problem() {
+  for (;;) {
+    ConvProblem g = random_problem();
+    g.rank = 2;
+    if (g.dtype == DataType::float64) g.dtype = DataType::float32;
+    if (pick(0, 2) == 0) {
+      g.groups = 1;
+      g.c = pick(120, 140);
+      g.k = pick(1, 40);
+    }
+    double work = double(g.n * g.k) * double(g.c / g.groups);
+    for (size_t a = 0; a < 3; ++a) {
+      const int64_t kernel = a ? 3 : 1;
+      g.input[a] = a ? pick(1, pick(0, 3) ? 12 : 40) : 1;
+      g.kernel[a] = kernel;
+      g.stride[a] = g.dilation[a] = 1;
+      g.pad_before[a] = a ? pick(0, 3) : 0;
+      g.pad_after[a] = a ? pick(0, 3) : 0;
+      g.output[a] = g.input[a] + g.pad_before[a] + g.pad_after[a] - kernel + 1;
+      work *= double(kernel * std::max<int64_t>(g.output[a], 0));
+    }
+    const bool valid = g.output[1] > 0 && g.output[2] > 0 && work < 3e6;
+    if (valid && cpu::winograd_refusal(g, Direction::forward).empty() &&
+        cpu::winograd_refusal(g, Direction::input_grad).empty())
+      return g;
+  }
+}
+
 std::string text(const ConvProblem& g) {
   char line[400];
   std::snprintf(line, sizeof line,
@@ -368,6 +398,11 @@ int main(int argc, char** argv) {
     bool good = check(g, Algorithm::direct, "direct", integers);
     good = check(g, Algorithm::im2col, "im2col", integers) && good;
     if (g.groups == g.c) good = check(g, Algorithm::depthwise, "depthwise", integers) && good;
+    const ConvProblem w = random_winograd_problem();
+    bool exact = integers;
+    for (Direction direction : {Direction::forward, Direction::input_grad})
+      exact = exact && cpu::winograd_choice(w, direction).tile == 2;
+    good = check(w, Algorithm::winograd, "winograd", exact) && good;
     failures += !good;
   }
   std::printf("conv_test: %s, seed %llu: %lld problems, %lld failed\n", cpu::isa_name(),

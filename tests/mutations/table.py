@@ -52,6 +52,20 @@ MUTATIONS = (
         "axis.blocks = axis.out / axis.block;",
     ),
     Mutation(
+        "a tile's last row unwritten",
+        "cpu/conv_winograd_kernel.h",
+        "if (i >= rows) break;",
+        "if (i + 1 >= rows) break;",
+        "test_conv_winograd.py",
+    ),
+    Mutation(
+        "infinities that spread over a tile",
+        "cpu/conv_winograd_driver.cpp",
+        "if (!finite) gather_conv(",
+        "if (false) gather_conv(",
+        "test_conv_winograd.py",
+    ),
+    Mutation(
         "a missing bias of depthwise convolutions",
         "cpu/conv_depthwise_driver.cpp",
         "common.bias = bias;",
