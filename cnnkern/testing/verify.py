@@ -54,9 +54,9 @@ def verify_problem(
     """Run a problem by each algorithm in each direction.
 
     Each time twice: on small integers, whose results must be exact where the plan says so, and on
-    normal values by the error rule. ``auto`` is the function and its gradients, as users call them, first on tensors
-    with gaps between their elements; the algorithms by name are the operators beneath. Tensors lie
-    in buffers of NaN, and what is allocated starts as NaN.
+    normal values by the error rule. ``auto`` is the function and its gradients, as users call them,
+    first on tensors with gaps between their elements; the algorithms by name are the operators
+    beneath. Tensors lie in buffers of NaN, and what is allocated starts as NaN.
 
     Args:
         problem: the text. A pool has one algorithm only, which any of ``auto`` and ``direct`` asks
