@@ -138,6 +138,8 @@ WeightGradCut cut_weight_grad(const ConvProblem& g, const Axes& axes, Algorithm 
                                             cut.channel_block);
   if (cin) cut.channel_block = divide_up(cin, divide_up(cin, cut.channel_block));
   cut.filter_blocks = std::max<int64_t>(1, divide_up(cout, cut.filter_block));
+  // As even as whole tiles are: threads share the blocks.
+  cut.filter_block = std::min(cut.filter_block, up(divide_up(cout, cut.filter_blocks), wide));
   // Each share of the images writes all sums: it has to add up many pixels. Where there are few,
   // tasks come from fewer channels each, down to about what a packed dy pays for.
   const int64_t shares = std::max<int64_t>(1, g.n * positions_of(axes) / kSharePixels);

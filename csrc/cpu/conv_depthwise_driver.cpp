@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTasks = 16;  // wanted, where each has enough to do
 constexpr double kTaskFlops = 2e5;
+constexpr int64_t kStoreTaps = 4;  // storing a sum takes as long as so many taps of it
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -130,9 +131,11 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   }
 
   const auto run = [&](size_t first, size_t last) {
-    std::vector<int64_t> at(1, 0);
-    for (size_t i = first; i < last; ++i) at.push_back(at.back() + calls[i].tasks());
-    run_tasks(parallel, at.back(), flops * 4, [&](int64_t begin, int64_t end) {
+    TaskLine line;
+    for (size_t i = first; i < last; ++i)
+      line.add(calls[i].tasks(),
+               double(calls[i].blocks.pixels) * double(taps_of(split.phases[i]) + kStoreTaps));
+    line.run(parallel, flops * 4, [&](const auto& each) {
       Scratch mine(Scratch::task, task.bytes());
       GatherScratch parts;
       parts.strip = mine.take<char>(task.strip * element);
@@ -140,10 +143,9 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
       parts.source = mine.take<int64_t>(task.pixels);
       parts.destination = mine.take<int64_t>(task.pixels);
       parts.stretch = mine.take<int64_t>(task.pixels);
-      for (size_t i = 0; i + 1 < at.size(); ++i) {
-        const int64_t from = std::max(begin, at[i]), to = std::min(end, at[i + 1]);
-        if (from < to) k.depthwise(calls[first + i], parts, from - at[i], to - at[i]);
-      }
+      each([&](size_t i, int64_t begin, int64_t end) {
+        k.depthwise(calls[first + i], parts, begin, end);
+      });
     });
   };
   const size_t fill = split.complete ? 0 : 1;

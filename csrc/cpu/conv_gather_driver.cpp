@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTasks = 16;  // wanted, where each has enough to do
 constexpr double kTaskFlops = 1e6;
+constexpr int64_t kStoreTerms = 16;  // storing a sum takes as long as so many terms of it
 
 struct Shape {
   int64_t groups, cin, cout;
@@ -66,7 +67,6 @@ Cut cut_of(const ConvProblem& g, Algorithm algorithm, const Shape& s, size_t pha
 // Everything of a call that does not depend on its data.
 struct Prepared {
   std::vector<GatherCall> calls;
-  std::vector<int64_t> first_task;  // of each call, and the end
   TaskScratch task{};
 };
 
@@ -164,10 +164,14 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
             });
 
   const auto run = [&](size_t first, size_t last) {
-    p.first_task.assign(1, 0);
-    for (size_t i = first; i < last; ++i)
-      p.first_task.push_back(p.first_task.back() + p.calls[i].tasks());
-    run_tasks(parallel, p.first_task.back(), shape.flops, [&](int64_t begin, int64_t end) {
+    TaskLine line;
+    for (size_t i = first; i < last; ++i) {
+      const GatherCall& call = p.calls[i];
+      const int64_t terms = shape.cin * taps_of(split.phases[i]);
+      line.add(call.tasks(), double(call.blocks.pixels) * double(terms + kStoreTerms) /
+                                 double(call.filter_parts));
+    }
+    line.run(parallel, shape.flops, [&](const auto& each) {
       Scratch mine(Scratch::task, p.task.bytes());
       GatherScratch parts;
       parts.strip = mine.take<char>(p.task.strip * element);
@@ -175,11 +179,9 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
       parts.source = mine.take<int64_t>(p.task.pixels);
       parts.destination = mine.take<int64_t>(p.task.pixels);
       parts.stretch = mine.take<int64_t>(p.task.pixels);
-      for (size_t i = first; i < last; ++i) {
-        const int64_t at = p.first_task[i - first], next = p.first_task[i - first + 1];
-        const int64_t from = std::max(begin, at), to = std::min(end, next);
-        if (from < to) k.gather(p.calls[i], parts, from - at, to - at);
-      }
+      each([&](size_t i, int64_t begin, int64_t end) {
+        k.gather(p.calls[first + i], parts, begin, end);
+      });
     });
   };
   const size_t fill = split.complete ? 0 : 1;
