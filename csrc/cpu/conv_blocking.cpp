@@ -8,6 +8,7 @@ namespace {
 
 constexpr int64_t kMaxPixels = 2048;  // of a block: its tables stay small beside the strip
 constexpr int64_t kMinPixels = 96;    // below this, tiles wait for filters
+constexpr int64_t kLongStripBytes = int64_t(2) << 20;  // of a block that is small otherwise
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,8 +33,11 @@ int64_t strip_size(const Axes& axes, const Sizes& size, const Cut& cut) {
 }
 
 bool fits(const Axes& axes, const Sizes& size, const Cut& cut) {
-  return size[0] * size[1] * size[2] * size[3] <= kMaxPixels &&
-         strip_size(axes, size, cut) * cut.element_size <= cut.strip_bytes;
+  const int64_t pixels = size[0] * size[1] * size[2] * size[3];
+  const int64_t bytes = strip_size(axes, size, cut) * cut.element_size;
+  // A long reduction's filters are read from far away by every block: few pixels wait for them.
+  return bytes <= cut.strip_bytes ? pixels <= kMaxPixels
+                                  : pixels <= kPanel && bytes <= kLongStripBytes;
 }
 
 // The largest size along one axis that still fits, made even over the blocks that it takes.

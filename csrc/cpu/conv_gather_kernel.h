@@ -38,9 +38,6 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
   A* const sums = static_cast<A*>(scratch.sums);
   const int64_t all_vectors = (g.cout + n - 1) / n;
   const int64_t filter_blocks = (all_vectors + kMaxVectors - 1) / kMaxVectors;
-  int64_t terms = 0;
-  for (int64_t i = 0; i < g.chunks; ++i) terms += g.packed_chunks[i].terms;
-
   int64_t packed_for = -1, block_for = -1;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t part = task % g.filter_parts, group = task / g.filter_parts % g.groups;
@@ -72,7 +69,7 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
       const int64_t count = smaller(panel, pixels - p);
       for (int64_t kb = first_block; kb < last_block; ++kb) {
         const int vectors = int(smaller(kMaxVectors, all_vectors - kb * kMaxVectors));
-        const A* filter = filters + kb * kMaxVectors * n * terms;
+        const A* filter = filters + kb * kMaxVectors * n * g.filter_terms;
         const int64_t k = kb * kMaxVectors * n, first_filter = group * g.cout + k;
         const T* const bias = g.bias ? static_cast<const T*>(g.bias) + first_filter : nullptr;
         T* const out = y + first_filter * g.ys[1];
@@ -92,7 +89,7 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
             }
             Tiles<A>::gather(vectors, height)(source, pixel, chunks[c], filter, tile_sums, c == 0);
           });
-          filter += chunks[c].terms * vectors * n;
+          filter += (chunks[c].terms + chunks[c].skipped) * vectors * n;
         }
         if (!direct)
           store_sums<T>(sums, vectors, count, g.cout - k, bias, g.relu, scratch.destination + p,

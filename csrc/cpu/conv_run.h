@@ -32,7 +32,6 @@ class TaskLine {
   // work(each) in every share; each(body) there calls body(call, first task, end).
   template <class Work>
   void run(const ParallelFor& parallel, double flops, const Work& work) const {
-    if (!tasks_) return;
     const auto share = [&](int64_t begin, int64_t end) {
       work([&](const auto& body) {
         for (size_t i = 0; i < lines_.size(); ++i) {
@@ -42,8 +41,9 @@ class TaskLine {
         }
       });
     };
-    run_tasks(parallel, tasks_ == 1 ? 1 : units_, flops,
-              [&](int64_t begin, int64_t end) { share(begin, tasks_ == 1 ? units_ : end); });
+    const auto unit = [&](int64_t task) { return int64_t(__int128(units_) * task / tasks_); };
+    run_tasks(parallel, tasks_, flops,
+              [&](int64_t begin, int64_t end) { share(unit(begin), unit(end)); });
   }
 
  private:

@@ -55,7 +55,7 @@ struct TileOutput {
   bool relu;
 };
 template <class A, int kHeight, int kVectors>
-CNNKERN_INLINE void store_tile(const TileOutput<A>& out, const int64_t* destination, const A* sums,
+CNNKERN_INLINE void store_tile(TileOutput<A> out, const int64_t* destination, const A* sums,
                                Vec<A> (&acc)[kHeight][kVectors], bool first) {
   constexpr int n = lanes<A>;
   if (!first) {
@@ -72,11 +72,17 @@ CNNKERN_INLINE void store_tile(const TileOutput<A>& out, const int64_t* destinat
       for (int j = 0; j < kHeight; ++j) acc[j][v] += bias;
     }
   }
+  if (out.relu) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) acc[j][v] = finish<A>(acc[j][v], true);
+  }
 #pragma GCC unroll 16
   for (int j = 0; j < kHeight; ++j) {
     A* const to = out.y + destination[j];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) store(to + v * n, finish<A>(acc[j][v], out.relu));
+    for (int v = 0; v < kVectors; ++v) store(to + v * n, acc[j][v]);
   }
 }
 
@@ -92,6 +98,7 @@ CNNKERN_INLINE void gather_terms(const A* x, const int64_t* pixels, const Chunk&
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
   int64_t left = chunk.block, terms = chunk.terms;
   for (int64_t r = 0; r < chunk.count; ++r) {
+    filters += chunk.runs[r].skipped * kVectors * n;
     const int64_t end = chunk.runs[r].offset + chunk.runs[r].length;
     for (int64_t i = chunk.runs[r].offset; i < end;) {
       const int64_t stop = smaller(end, i + left);
