@@ -18,6 +18,16 @@ from cnnkern.testing import (
 from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
+# Large enough to be cut: where positions lose taps to padding, in chunks of a long reduction.
+PARTS = [
+    "conv2d 2x33x7x7 17x33x5x5 padding=2 bias relu",
+    "conv2d 2x40x9x9 16x40x3x3 padding=3 dilation=3 bias",
+    "conv2d 3x300x7x6 8x300x1x1 stride=2 padding=3 bias relu",
+    "conv2d 2x24x13x9 24x1x3x3 stride=2 padding=1 groups=24 bias relu",
+    "conv2d 2x136x6x7 136x1x5x5 padding=2 groups=136 bias",
+    "conv3d 1x16x4x5x6 16x1x3x3x3 padding=1 groups=16 relu",
+    "conv2d 2x520x11x11 9x520x3x3 stride=2 bias",  # a block past the usual strip
+]
 
 
 def _check_directions(call: Call, algorithms: dict[str, list[str]]) -> None:
@@ -35,6 +45,12 @@ def _check_directions(call: Call, algorithms: dict[str, list[str]]) -> None:
 
 @pytest.mark.parametrize("problem", variants(PROBLEMS), ids=str)
 def test_every_algorithm_is_exact(problem):
+    call = Call.parse(problem)
+    _check_directions(call, {direction: serving(call, direction) for direction in DIRECTIONS})
+
+
+@pytest.mark.parametrize("problem", variants(PARTS), ids=str)
+def test_parts_are_exact(problem):
     call = Call.parse(problem)
     _check_directions(call, {direction: serving(call, direction) for direction in DIRECTIONS})
 

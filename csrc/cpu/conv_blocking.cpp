@@ -8,6 +8,7 @@ namespace {
 
 constexpr int64_t kMaxPixels = 2048;  // of a block: its tables stay small beside the strip
 constexpr int64_t kMinPixels = 96;    // below this, tiles wait for filters
+constexpr int64_t kLongStripBytes = int64_t(2) << 20;  // of a block that is small otherwise
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -32,8 +33,11 @@ int64_t strip_size(const Axes& axes, const Sizes& size, const Cut& cut) {
 }
 
 bool fits(const Axes& axes, const Sizes& size, const Cut& cut) {
-  return size[0] * size[1] * size[2] * size[3] <= kMaxPixels &&
-         strip_size(axes, size, cut) * cut.element_size <= cut.strip_bytes;
+  const int64_t pixels = size[0] * size[1] * size[2] * size[3];
+  const int64_t bytes = strip_size(axes, size, cut) * cut.element_size;
+  // A long reduction's filters are read from far away by every block: few pixels wait for them.
+  return bytes <= cut.strip_bytes ? pixels <= kMaxPixels
+                                  : pixels <= kPanel && bytes <= kLongStripBytes;
 }
 
 // The largest size along one axis that still fits, made even over the blocks that it takes.
@@ -138,6 +142,8 @@ WeightGradCut cut_weight_grad(const ConvProblem& g, const Axes& axes, Algorithm 
                                             cut.channel_block);
   if (cin) cut.channel_block = divide_up(cin, divide_up(cin, cut.channel_block));
   cut.filter_blocks = std::max<int64_t>(1, divide_up(cout, cut.filter_block));
+  // As even as whole tiles are: threads share the blocks.
+  cut.filter_block = std::min(cut.filter_block, up(divide_up(cout, cut.filter_blocks), wide));
   // Each share of the images writes all sums: it has to add up many pixels. Where there are few,
   // tasks come from fewer channels each, down to about what a packed dy pays for.
   const int64_t shares = std::max<int64_t>(1, g.n * positions_of(axes) / kSharePixels);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTasks = 16;  // wanted, where each has enough to do
 constexpr double kTaskFlops = 2e5;
+constexpr int64_t kStoreTaps = 4;  // storing a sum takes as long as so many taps of it
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -89,28 +90,41 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   const bool readable =
       size_of(g.dtype) == element && g.c % k.lanes == 0 && x.stride[1] * common.in_parts == 1;
 
+  // What can be read as it is, but for the padding around it, is cut to be.
+  const std::vector<Region> regions = cut_regions(split, x.border, readable);
   std::vector<DepthwiseCall> calls;
   TaskScratch task;
   task.element = element;
-  int64_t taps = 0;
+  int64_t taps = 0, filter_taps = 0;
   double flops = 0;
-  for (const Axes& axes : split.phases) {
+  for (const Axes& phase : split.phases) filter_taps += taps_of(phase);
+  for (const Region& region : regions) {
     calls.push_back(common);
-    const double work = flops_of(g, axes);
+    const double work = flops_of(g, region.axes);
     calls.back().blocks = cut_blocks(
-        axes, cut_of(g, work, common.channel_block, common.channel_blocks, common.in_parts));
+        region.axes, cut_of(g, work, common.channel_block, common.channel_blocks, common.in_parts));
     calls.back().blocks.border = x.border;
     task.widen(calls.back().blocks, common.in_parts, k);
-    taps += taps_of(axes);
+    taps += taps_of(region.axes);
     flops += work;
   }
-  Scratch scratch(Scratch::call, Scratch::size_of<char>(padded * multiplier * taps * element) +
-                                     2 * Scratch::size_of<int64_t>(taps));
-  char* packed = scratch.take<char>(padded * multiplier * taps * element);
-  int64_t* offsets = scratch.take<int64_t>(2 * taps);
+  const int64_t filters = padded * multiplier * filter_taps;
+  Scratch scratch(Scratch::call,
+                  Scratch::size_of<char>(filters * element) + 3 * Scratch::size_of<int64_t>(taps));
+  char* packed = scratch.take<char>(filters * element);
+  int64_t* offsets = scratch.take<int64_t>(3 * taps);
+  std::vector<const void*> filters_of;
+  for (const Axes& phase : split.phases) {
+    const FilterPack pack{
+        w.data, multiplier * w.stride[0], 0, w.stride[0], w.stride, phase, multiplier, g.c, 1,
+        packed};
+    k.pack_filters(pack, 0, multiplier * divide_up(g.c, k.lanes));
+    filters_of.push_back(packed);
+    packed += padded * multiplier * taps_of(phase) * element;
+  }
   for (size_t i = 0; i < calls.size(); ++i) {
     DepthwiseCall& call = calls[i];
-    const Axes& axes = split.phases[i];
+    const Axes &axes = regions[i].axes, &phase = split.phases[regions[i].phase];
     const auto& b = call.blocks.axis;
     const auto fill = [&](const Extent& pitch) {
       tap_offsets(axes, pitch, offsets);
@@ -120,19 +134,20 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
     call.packed_taps = fill({b[0].tap_pitch, b[1].tap_pitch, b[2].tap_pitch});
     const int64_t* const in_place =
         fill({b[0].step * x.stride[2], b[1].step * x.stride[3], b[2].step * x.stride[4]});
-    if (readable) call.in_place_taps = in_place;
-    call.filters = packed;
-    const FilterPack pack{
-        w.data, multiplier * w.stride[0], 0, w.stride[0], w.stride, axes, multiplier, g.c, 1,
-        packed};
-    k.pack_filters(pack, 0, multiplier * divide_up(g.c, k.lanes));
-    packed += padded * multiplier * taps_of(axes) * element;
+    if (readable && taps_of(axes)) call.in_place_taps = in_place;
+    call.filters = filters_of[regions[i].phase];
+    call.filter_count = taps_of(phase);
+    call.filter_taps = offsets;
+    packed_taps(axes, phase, offsets);
+    offsets += taps_of(axes);
   }
 
   const auto run = [&](size_t first, size_t last) {
-    std::vector<int64_t> at(1, 0);
-    for (size_t i = first; i < last; ++i) at.push_back(at.back() + calls[i].tasks());
-    run_tasks(parallel, at.back(), flops * 4, [&](int64_t begin, int64_t end) {
+    TaskLine line;
+    for (size_t i = first; i < last; ++i)
+      line.add(calls[i].tasks(),
+               double(calls[i].blocks.pixels) * double(taps_of(regions[i].axes) + kStoreTaps));
+    line.run(parallel, flops * 4, [&](const auto& each) {
       Scratch mine(Scratch::task, task.bytes());
       GatherScratch parts;
       parts.strip = mine.take<char>(task.strip * element);
@@ -140,10 +155,9 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
       parts.source = mine.take<int64_t>(task.pixels);
       parts.destination = mine.take<int64_t>(task.pixels);
       parts.stretch = mine.take<int64_t>(task.pixels);
-      for (size_t i = 0; i + 1 < at.size(); ++i) {
-        const int64_t from = std::max(begin, at[i]), to = std::min(end, at[i + 1]);
-        if (from < to) k.depthwise(calls[first + i], parts, from - at[i], to - at[i]);
-      }
+      each([&](size_t i, int64_t begin, int64_t end) {
+        k.depthwise(calls[first + i], parts, begin, end);
+      });
     });
   };
   const size_t fill = split.complete ? 0 : 1;
@@ -157,18 +171,22 @@ int64_t depthwise_conv_workspace(const ConvProblem& g, Direction direction, int6
   const int64_t multiplier = g.k / g.c, strips = gradient ? multiplier : 1;
   TaskScratch task;
   task.element = compute_size(g.dtype);
-  int64_t taps = 0;
-  for (const Axes& axes : phases_of(g, direction).phases) {
-    // Either layout, and a batch that fills a strip.
-    for (const bool innermost : {false, true}) {
+  int64_t taps = 0, filter_taps = 0;
+  const InputGradPhases split = phases_of(g, direction);
+  for (const Axes& phase : split.phases) filter_taps += taps_of(phase);
+  // Either layout, and a batch that fills a strip.
+  for (const bool innermost : {false, true}) {
+    int64_t all = 0;
+    for (const Region& region : cut_regions(split, Border::zeros, innermost)) {
       Cut cut = cut_of(g, 0, channel_block(g.c, innermost, k.lanes), 1, strips);
       cut.images = int64_t(1) << 20;
-      task.widen(cut_blocks(axes, cut), strips, k);
+      task.widen(cut_blocks(region.axes, cut), strips, k);
+      all += taps_of(region.axes);
     }
-    taps += taps_of(axes);
+    taps = std::max(taps, all);
   }
-  return divide_up(g.c, k.lanes) * k.lanes * multiplier * taps * task.element +
-         2 * taps * int64_t(sizeof(int64_t)) + threads * task.bytes() + 4 * Scratch::kAlignment;
+  return divide_up(g.c, k.lanes) * k.lanes * multiplier * filter_taps * task.element +
+         3 * taps * int64_t(sizeof(int64_t)) + threads * task.bytes() + 4 * Scratch::kAlignment;
 }
 
 namespace {

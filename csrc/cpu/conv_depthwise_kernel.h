@@ -9,17 +9,57 @@ static_assert(kDepthwisePanel <= kPanel);
 
 template <class A, int kHeight>
 inline void depthwise_tile(const A* x, const int64_t* pixels, const int64_t* taps, int64_t count,
-                           const A* filters, int64_t filter_pitch, A* sums, bool first) {
+                           const A* filters, const int64_t* filter_taps, int64_t filter_pitch,
+                           A* sums, bool first) {
   Vec<A> acc[kHeight][1] = {};
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
-  for (int64_t t = 0; t < count; ++t, filters += filter_pitch) {
+  for (int64_t t = 0; t < count; ++t) {
     const int64_t tap = taps[t];
-    const Vec<A> filter = load(filters);
+    const Vec<A> filter = load(filters + filter_taps[t] * filter_pitch);
 #pragma GCC unroll 16
     for (int j = 0; j < kHeight; ++j) acc[j][0] += load(source[j] + tap) * filter;
   }
   add_sums<A>(sums, acc, first);
+}
+
+// Where a vector's filters begin, and how far their taps lie apart.
+struct DepthwiseFilters {
+  int64_t offset, pitch;
+};
+template <class A>
+CNNKERN_INLINE DepthwiseFilters filters_at(int64_t vector, int64_t vectors, int64_t taps) {
+  constexpr int n = lanes<A>;
+  const int64_t first = vector / kMaxVectors * kMaxVectors;
+  return {first * n * taps + (vector - first) * n, smaller(kMaxVectors, vectors - first) * n};
+}
+
+// Some vectors of channels at a few pixels, from `vector` on: what is read stays in the first cache
+// from tap to tap, and is read and written in long pieces.
+template <class A, int kHeight>
+inline void depthwise_out_tile(const DepthwiseCall& g, const A* x, const int64_t* pixels,
+                               const int64_t* taps, int64_t vector, int64_t end,
+                               const TileOutput<A>& out, const int64_t* destination) {
+  constexpr int n = lanes<A>;
+  const int64_t count = taps_of({g.blocks.axis[0], g.blocks.axis[1], g.blocks.axis[2]});
+  const int64_t all_vectors = g.channels / n;
+  const int64_t* const filter_taps = g.filter_taps;
+  const A* source[kHeight];
+  for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
+  TileOutput<A> to = out;
+  for (; vector < end; ++vector, to.y += n, to.bias += to.bias ? n : 0) {
+    const DepthwiseFilters at = filters_at<A>(vector, all_vectors, g.filter_count);
+    const A* const filters = static_cast<const A*>(g.filters) + at.offset;
+    Vec<A> acc[kHeight][1] = {};
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t tap = taps[t];
+      const Vec<A> filter = load(filters + filter_taps[t] * at.pitch);
+#pragma GCC unroll 16
+      for (int j = 0; j < kHeight; ++j) acc[j][0] += load(source[j] + tap) * filter;
+    }
+    store_tile<A, kHeight, 1>(to, destination, nullptr, acc, true);
+    for (int j = 0; j < kHeight; ++j) source[j] += n;
+  }
 }
 
 template <class A, int kHeight>
@@ -42,12 +82,19 @@ inline void depthwise_weight_tile(const A* x, const int64_t* taps, const int64_t
 
 template <class A>
 struct DepthwiseTiles {
-  using Gather = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, int64_t, A*,
-                          bool);
+  using Gather = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*,
+                          const int64_t*, int64_t, A*, bool);
+  using Out = void (*)(const DepthwiseCall&, const A*, const int64_t*, const int64_t*, int64_t,
+                       int64_t, const TileOutput<A>&, const int64_t*);
   using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, int64_t, A*);
   template <int... I>
   static Gather gather_of(int height, std::integer_sequence<int, I...>) {
     static constexpr Gather tiles[] = {depthwise_tile<A, I + 1>...};
+    return tiles[height - 1];
+  }
+  template <int... I>
+  static Out out_of(int height, std::integer_sequence<int, I...>) {
+    static constexpr Out tiles[] = {depthwise_out_tile<A, I + 1>...};
     return tiles[height - 1];
   }
   template <int... I>
@@ -57,6 +104,7 @@ struct DepthwiseTiles {
   }
   using Heights = std::make_integer_sequence<int, kDepthwiseTile>;
   static Gather gather(int height) { return gather_of(height, Heights()); }
+  static Out out(int height) { return out_of(height, Heights()); }
   static Weight weight(int height) { return weight_of(height, Heights()); }
 };
 
@@ -77,6 +125,8 @@ inline void depthwise(const DepthwiseCall& g, const GatherScratch& scratch, int6
   const int64_t taps = taps_of({g.blocks.axis[0], g.blocks.axis[1], g.blocks.axis[2]});
   const int64_t all_vectors = (g.channels + n - 1) / n;
   const int64_t filter_stride = g.ys[1] * g.out_parts;
+  const bool whole_vectors = g.ys[1] == 1 && g.in_parts == 1 && g.out_parts == 1 &&
+                             g.channels % n == 0 && taps > 0 && taps <= kBlockedTerms;
   clear_odd_lanes(strip, g.blocks.strip_size * g.in_parts, g.channels);
   int64_t block_for = -1;
   for (int64_t task = begin; task < end; ++task) {
@@ -107,22 +157,33 @@ inline void depthwise(const DepthwiseCall& g, const GatherScratch& scratch, int6
     const int64_t* const offsets = in_place ? g.in_place_taps : g.packed_taps;
     const A* const packed = static_cast<const A*>(g.filters);
 
+    if constexpr (std::is_same_v<T, A>) {
+      if (whole_vectors) {
+        const A* const bias = g.bias ? static_cast<const A*>(g.bias) + c0 : nullptr;
+        const TileOutput<A> out{static_cast<A*>(g.y) + c0, bias, g.relu};
+        for_each_tile(pixels, kDepthwiseTile, [&](int height, int64_t at) {
+          DepthwiseTiles<A>::out(height)(g, source, scratch.source + at, offsets, c0 / n,
+                                         (c0 + channels) / n, out, scratch.destination + at);
+        });
+        continue;
+      }
+    }
     const int64_t panels = (pixels + kDepthwisePanel - 1) / kDepthwisePanel;
     for (int64_t panel = 0; panel < panels; ++panel) {
       const int64_t p = pixels * panel / panels, count = pixels * (panel + 1) / panels - p;
       for (int64_t c = 0; c < channels; c += n) {
-        const int64_t vector = (c0 + c) / n, first = vector / kMaxVectors * kMaxVectors;
-        const int64_t pitch = smaller(kMaxVectors, all_vectors - first) * n;
-        const A* const filters = packed + first * n * taps + (vector - first) * n;
+        const DepthwiseFilters at = filters_at<A>((c0 + c) / n, all_vectors, g.filter_count);
+        const A* const filters = packed + at.offset;
         for (int64_t j = 0; j < g.out_parts; ++j) {
           if (!taps) clear(sums, count * n);
           for (int64_t i = 0; i < g.in_parts; ++i)
             for (int64_t t = 0; t < taps; t += kBlockedTerms) {
-              const A* const filter = filters + (i + j) * all_vectors * n * taps + t * pitch;
-              for_each_tile(count, kDepthwiseTile, [&](int height, int64_t at) {
-                DepthwiseTiles<A>::gather(height)(source + i * part + c, scratch.source + p + at,
+              const A* const filter = filters + (i + j) * all_vectors * n * g.filter_count;
+              for_each_tile(count, kDepthwiseTile, [&](int height, int64_t pixel) {
+                DepthwiseTiles<A>::gather(height)(source + i * part + c, scratch.source + p + pixel,
                                                   offsets + t, smaller(kBlockedTerms, taps - t),
-                                                  filter, pitch, sums + at * n, i == 0 && t == 0);
+                                                  filter, g.filter_taps + t, at.pitch,
+                                                  sums + pixel * n, i == 0 && t == 0);
               });
             }
           T bias[n] = {};

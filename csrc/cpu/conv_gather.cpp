@@ -72,6 +72,30 @@ std::vector<int64_t> touched_residues(const ConvProblem& g, int axis, int64_t re
   return found;
 }
 
+// Cut at the first position whose first tap lies inside, and at the first whose last does not.
+std::vector<Axis> parts_of(const Axis& axis, bool wherever) {
+  if (!axis.taps) return {axis};
+  const int64_t begin = -floor_div(axis.base, axis.stride);
+  const int64_t last = axis.base + (axis.taps - 1) * axis.step;
+  const int64_t end = floor_div(axis.in - 1 - last, axis.stride) + 1;
+  const int64_t a = std::clamp<int64_t>(begin, 0, axis.out);
+  const int64_t b = std::clamp<int64_t>(end, 0, axis.out);
+  const int64_t cuts[] = {0, std::min(a, b), std::max(a, b), axis.out};
+  std::vector<Axis> parts;
+  int64_t left = 0;
+  for (int i = 0; i < 3; ++i) {
+    if (cuts[i] == cuts[i + 1]) continue;
+    Axis part = axis;
+    part.out = cuts[i + 1] - cuts[i];
+    part.base += cuts[i] * axis.stride;
+    part.first += cuts[i] * axis.spacing;
+    parts.push_back(without_idle_taps(part));
+    left += part.out * parts.back().taps;
+  }
+  if (wherever || 8 * left <= 7 * axis.out * axis.taps) return parts;
+  return {axis};
+}
+
 }  // namespace
 
 Axes forward_axes(const ConvProblem& g, Border border) {
@@ -100,6 +124,28 @@ InputGradPhases input_grad_phases(const ConvProblem& g) {
     for (const Axis& h : along[1])
       for (const Axis& w : along[2]) result.phases.push_back({d, h, w});
   return result;
+}
+
+std::vector<Region> cut_regions(const InputGradPhases& split, Border border, bool wherever) {
+  std::vector<Region> regions;
+  for (size_t phase = 0; phase < split.phases.size(); ++phase) {
+    const Axes& axes = split.phases[phase];
+    if (border != Border::zeros) {
+      regions.push_back({axes, phase});
+      continue;
+    }
+    std::vector<Axis> along[3];
+    for (int i = 0; i < 3; ++i) along[i] = parts_of(axes[i], wherever);
+    for (const Axis& d : along[0])
+      for (const Axis& h : along[1])
+        for (const Axis& w : along[2]) {
+          regions.push_back({{d, h, w}, phase});
+          Axes& part = regions.back().axes;
+          if (!taps_of(part))
+            for (Axis& axis : part) axis.taps = 0;
+        }
+  }
+  return regions;
 }
 
 }  // namespace cnnkern::cpu

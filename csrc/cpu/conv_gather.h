@@ -34,4 +34,13 @@ struct InputGradPhases {
 };
 InputGradPhases input_grad_phases(const ConvProblem&);
 
+// A part of a phase whose positions lose the same taps to the zeros around the source, with those
+// that are left (maybe none), or lose none. Axes are cut where that saves a good part of their
+// taps, or wherever they can be.
+struct Region {
+  Axes axes;
+  size_t phase;
+};
+std::vector<Region> cut_regions(const InputGradPhases&, Border, bool wherever);
+
 }  // namespace cnnkern::cpu

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTasks = 16;  // wanted, where each has enough to do
 constexpr double kTaskFlops = 1e6;
+constexpr int64_t kStoreTerms = 16;  // storing a sum takes as long as so many terms of it
 
 struct Shape {
   int64_t groups, cin, cout;
@@ -52,33 +53,30 @@ struct TaskScratch {
   }
 };
 
-Cut cut_of(const ConvProblem& g, Algorithm algorithm, const Shape& s, size_t phases) {
-  const double room = s.flops / kTaskFlops;
-  const int64_t wanted = int64_t(std::min(double(kTasks), room)) / int64_t(phases) / s.groups;
+// share: of the arithmetic.
+Cut cut_of(const ConvProblem& g, Algorithm algorithm, const Shape& s, double share) {
+  const double wanted = share * std::min(double(kTasks), s.flops / kTaskFlops);
   return {g.n,
           s.cin,
           compute_size(g.dtype),
           algorithm == Algorithm::im2col,
           kStripBytes,
-          std::max<int64_t>(1, wanted)};
+          std::max<int64_t>(1, int64_t(wanted + 0.5) / s.groups)};
 }
 
-// Everything of a call that does not depend on its data.
-struct Prepared {
-  std::vector<GatherCall> calls;
-  std::vector<int64_t> first_task;  // of each call, and the end
-  TaskScratch task{};
-};
+double cost_of(const Axes& axes, const Shape& s) {
+  return double(positions_of(axes)) * double(s.cin * taps_of(axes) + kStoreTerms);
+}
 
 GatherCall call_of(const ConvProblem& g, const Shape& s, Algorithm algorithm, Axes axes,
-                   size_t phases, const ConvTypeKernels& k, const View& x, const View& y) {
+                   double share, const ConvTypeKernels& k, const View& x, const View& y) {
   GatherCall call{};
   call.x = x.data;
   call.xs = x.stride;
   call.y = y.data;
   call.ys = y.stride;
   merge_axes(axes, call.xs, call.ys);
-  const Cut cut = cut_of(g, algorithm, s, phases);
+  const Cut cut = cut_of(g, algorithm, s, share);
   call.blocks = cut_blocks(axes, cut);
   call.blocks.border = x.border;
   call.groups = s.groups;
@@ -110,14 +108,23 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
     split.phases.insert(split.phases.begin(), none);
   }
 
+  const bool in_place = readable_in_place(g, shape, x.stride) && algorithm == Algorithm::direct;
+  const std::vector<Region> regions = cut_regions(split, x.border, false);
+
   const int64_t element = compute_size(g.dtype), padded = filter_vectors(shape, k) * k.lanes;
-  Prepared p;
-  p.task.element = element;
+  std::vector<GatherCall> calls;
+  TaskScratch task{};
+  task.element = element;
   int64_t filters = 0, chunks = 0, runs = 0;
-  for (const Axes& axes : split.phases) {
-    p.calls.push_back(call_of(g, shape, algorithm, axes, split.phases.size(), k, x, y));
-    p.task.widen(p.calls.back().blocks, k);
+  double cost = 0;
+  for (const Axes& axes : split.phases)
     filters += shape.groups * padded * shape.cin * taps_of(axes);
+  for (const Region& region : regions) cost += cost_of(region.axes, shape);
+  for (const Region& region : regions) {
+    const Axes& axes = region.axes;
+    calls.push_back(
+        call_of(g, shape, algorithm, axes, cost_of(axes, shape) / std::max(cost, 1.0), k, x, y));
+    task.widen(calls.back().blocks, k);
     chunks += 2 * count_chunks(axes, shape.cin);
     runs += 2 * count_runs(axes, shape.cin);
   }
@@ -128,29 +135,32 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   Run* next_run = scratch.take<Run>(runs);
 
   std::vector<FilterPack> packs;
-  for (size_t i = 0; i < p.calls.size(); ++i) {
-    GatherCall& call = p.calls[i];
-    const Axes& axes = split.phases[i];
+  for (const Axes& axes : split.phases) {
+    packs.push_back({w.data, w.stride[gradient], w.stride[!gradient], g.k / g.groups * w.stride[0],
+                     w.stride, axes, shape.groups, shape.cout, shape.cin, packed});
+    packed += shape.groups * padded * shape.cin * taps_of(axes) * element;
+  }
+  for (size_t i = 0; i < calls.size(); ++i) {
+    GatherCall& call = calls[i];
+    const Axes &axes = regions[i].axes, &phase = split.phases[regions[i].phase];
     call.bias = bias;
     call.relu = g.relu;
-    call.filters = packed;
-    call.filter_group = padded * shape.cin * taps_of(axes);
+    call.filters = packs[regions[i].phase].packed;
+    call.filter_terms = shape.cin * taps_of(phase);
+    call.filter_group = padded * call.filter_terms;
     call.chunks = count_chunks(axes, shape.cin);
     const auto& b = call.blocks.axis;
     const auto fill = [&](const Extent& pitch) {
       const Chunk* const at = next_chunk;
-      fill_chunks(axes, pitch, shape.cin, next_chunk, next_run);
+      fill_chunks(axes, phase, pitch, shape.cin, next_chunk, next_run);
       next_chunk += call.chunks;
       next_run += count_runs(axes, shape.cin);
       return at;
     };
     call.packed_chunks = fill({b[0].tap_pitch, b[1].tap_pitch, b[2].tap_pitch});
-    if (readable_in_place(g, shape, x.stride) && algorithm == Algorithm::direct)
+    if (in_place && call.chunks)
       call.in_place_chunks =
           fill({b[0].step * call.xs[2], b[1].step * call.xs[3], b[2].step * call.xs[4]});
-    packs.push_back({w.data, w.stride[gradient], w.stride[!gradient], g.k / g.groups * w.stride[0],
-                     w.stride, axes, shape.groups, shape.cout, shape.cin, packed});
-    packed += shape.groups * call.filter_group * element;
   }
 
   const int64_t vectors = shape.groups * filter_vectors(shape, k);
@@ -164,27 +174,29 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
             });
 
   const auto run = [&](size_t first, size_t last) {
-    p.first_task.assign(1, 0);
-    for (size_t i = first; i < last; ++i)
-      p.first_task.push_back(p.first_task.back() + p.calls[i].tasks());
-    run_tasks(parallel, p.first_task.back(), shape.flops, [&](int64_t begin, int64_t end) {
-      Scratch mine(Scratch::task, p.task.bytes());
+    TaskLine line;
+    for (size_t i = first; i < last; ++i) {
+      const GatherCall& call = calls[i];
+      const int64_t terms = shape.cin * taps_of(regions[i].axes);
+      line.add(call.tasks(), double(call.blocks.pixels) * double(terms + kStoreTerms) /
+                                 double(call.filter_parts));
+    }
+    line.run(parallel, shape.flops, [&](const auto& each) {
+      Scratch mine(Scratch::task, task.bytes());
       GatherScratch parts;
-      parts.strip = mine.take<char>(p.task.strip * element);
-      parts.sums = mine.take<char>(p.task.sums * element);
-      parts.source = mine.take<int64_t>(p.task.pixels);
-      parts.destination = mine.take<int64_t>(p.task.pixels);
-      parts.stretch = mine.take<int64_t>(p.task.pixels);
-      for (size_t i = first; i < last; ++i) {
-        const int64_t at = p.first_task[i - first], next = p.first_task[i - first + 1];
-        const int64_t from = std::max(begin, at), to = std::min(end, next);
-        if (from < to) k.gather(p.calls[i], parts, from - at, to - at);
-      }
+      parts.strip = mine.take<char>(task.strip * element);
+      parts.sums = mine.take<char>(task.sums * element);
+      parts.source = mine.take<int64_t>(task.pixels);
+      parts.destination = mine.take<int64_t>(task.pixels);
+      parts.stretch = mine.take<int64_t>(task.pixels);
+      each([&](size_t i, int64_t begin, int64_t end) {
+        k.gather(calls[first + i], parts, begin, end);
+      });
     });
   };
   const size_t fill = split.complete ? 0 : 1;
   run(0, fill);
-  run(fill, p.calls.size());
+  run(fill, calls.size());
 }
 
 int64_t gather_conv_workspace(const ConvProblem& g, Direction direction, Algorithm algorithm,
@@ -200,13 +212,14 @@ int64_t gather_conv_workspace(const ConvProblem& g, Direction direction, Algorit
   TaskScratch task{};
   task.element = compute_size(g.dtype);
   int64_t filters = 0, tables = 0;
-  for (const Axes& axes : split.phases) {
+  for (const Axes& axes : split.phases)
+    filters += shape.groups * filter_vectors(shape, k) * k.lanes * shape.cin * taps_of(axes);
+  for (const auto& [axes, phase] : cut_regions(split, Border::zeros, false)) {
     // Blocks grow with the batch until they fill a strip: ask for the largest.
-    Cut cut = cut_of(g, algorithm, shape, split.phases.size());
+    Cut cut = cut_of(g, algorithm, shape, 1);
     cut.images = int64_t(1) << 20;
     cut.tasks = 1;
     task.widen(cut_blocks(axes, cut), k);
-    filters += shape.groups * filter_vectors(shape, k) * k.lanes * shape.cin * taps_of(axes);
     tables += 2 * (count_chunks(axes, shape.cin) * int64_t(sizeof(Chunk)) +
                    count_runs(axes, shape.cin) * int64_t(sizeof(Run)));
   }

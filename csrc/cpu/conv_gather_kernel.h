@@ -38,9 +38,6 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
   A* const sums = static_cast<A*>(scratch.sums);
   const int64_t all_vectors = (g.cout + n - 1) / n;
   const int64_t filter_blocks = (all_vectors + kMaxVectors - 1) / kMaxVectors;
-  int64_t terms = 0;
-  for (int64_t i = 0; i < g.chunks; ++i) terms += g.packed_chunks[i].terms;
-
   int64_t packed_for = -1, block_for = -1;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t part = task % g.filter_parts, group = task / g.filter_parts % g.groups;
@@ -64,7 +61,6 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
     }
     const Chunk* const chunks = in_place ? g.in_place_chunks : g.packed_chunks;
     const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group;
-    const T* const bias = g.bias ? static_cast<const T*>(g.bias) + group * g.cout : nullptr;
 
     const int64_t panels = (pixels + kPanel - 1) / kPanel, panel = (pixels + panels - 1) / panels;
     const int64_t first_block = filter_blocks * part / g.filter_parts;
@@ -73,19 +69,31 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
       const int64_t count = smaller(panel, pixels - p);
       for (int64_t kb = first_block; kb < last_block; ++kb) {
         const int vectors = int(smaller(kMaxVectors, all_vectors - kb * kMaxVectors));
-        const A* filter = filters + kb * kMaxVectors * n * terms;
+        const A* filter = filters + kb * kMaxVectors * n * g.filter_terms;
+        const int64_t k = kb * kMaxVectors * n, first_filter = group * g.cout + k;
+        const T* const bias = g.bias ? static_cast<const T*>(g.bias) + first_filter : nullptr;
+        T* const out = y + first_filter * g.ys[1];
+        // Whole vectors of the type computed in, that lie so in memory, leave from registers.
+        const bool direct =
+            std::is_same_v<T, A> && g.ys[1] == 1 && g.cout - k >= vectors * n && g.chunks;
         if (!g.chunks) clear(sums, count * vectors * n);
         for (int64_t c = 0; c < g.chunks; ++c) {
           for_each_tile(count, tile_height(vectors), [&](int height, int64_t at) {
-            Tiles<A>::gather(vectors, height)(source, scratch.source + p + at, chunks[c], filter,
-                                              sums + at * vectors * n, c == 0);
+            const int64_t* const pixel = scratch.source + p + at;
+            A* const tile_sums = sums + at * vectors * n;
+            if constexpr (std::is_same_v<T, A>) {
+              if (direct && c + 1 == g.chunks)
+                return Tiles<A>::gather_out(vectors, height)(source, pixel, chunks[c], filter,
+                                                             tile_sums, c == 0, {out, bias, g.relu},
+                                                             scratch.destination + p + at);
+            }
+            Tiles<A>::gather(vectors, height)(source, pixel, chunks[c], filter, tile_sums, c == 0);
           });
-          filter += chunks[c].terms * vectors * n;
+          filter += (chunks[c].terms + chunks[c].skipped) * vectors * n;
         }
-        const int64_t k = kb * kMaxVectors * n;
-        store_sums<T>(sums, vectors, count, g.cout - k, bias ? bias + k : nullptr, g.relu,
-                      scratch.destination + p, scratch.stretch + p, g.ys[1],
-                      y + (group * g.cout + k) * g.ys[1]);
+        if (!direct)
+          store_sums<T>(sums, vectors, count, g.cout - k, bias, g.relu, scratch.destination + p,
+                        scratch.stretch + p, g.ys[1], out);
       }
     }
   }

@@ -37,12 +37,14 @@ struct Blocks {
 // A stretch of the reduction that is contiguous in the source: a tap's channels, or several taps'.
 struct Run {
   int64_t offset, length;
+  int64_t skipped = 0;  // terms of the packed filters before it that belong to no run
 };
 // A part of a reduction whose filters stay in the first cache.
 struct Chunk {
   const Run* runs;
   int64_t count, terms;
-  int64_t block;  // terms that are added up by themselves
+  int64_t block;        // terms that are added up by themselves
+  int64_t skipped = 0;  // by all runs
 };
 
 struct GatherCall {
@@ -56,7 +58,7 @@ struct GatherCall {
   const void* bias;  // groups * cout values, or null
   bool relu;
   const void* filters;  // packed: [group][block of vectors][tap][channel][lane]
-  int64_t filter_group;
+  int64_t filter_terms, filter_group;
   const Chunk* packed_chunks;    // offsets in a strip
   const Chunk* in_place_chunks;  // offsets in x, or null where x cannot be read as it is
   int64_t chunks;
@@ -112,7 +114,9 @@ struct DepthwiseCall {
   Strides ys;
   const void* bias;
   bool relu;
-  const void* filters;  // packed as for a gather: a group a part, lanes are channels
+  const void* filters;         // packed as for a gather: a group a part, lanes are channels
+  int64_t filter_count;        // taps of these
+  const int64_t* filter_taps;  // which of them each tap is
   const int64_t* packed_taps;
   const int64_t* in_place_taps;  // null where x cannot be read as it is
   int64_t tasks() const { return blocks.count() * channel_blocks; }

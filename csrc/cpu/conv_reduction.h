@@ -12,8 +12,11 @@ int64_t count_runs(const Axes&, int64_t channels);
 
 // Offsets of taps, in row-major order, from their pitch along each axis.
 void tap_offsets(const Axes&, const Extent& pitch, int64_t* out);
+// Which taps of the axes that filters are packed for these are.
+void packed_taps(const Axes&, const Axes& packed, int64_t* out);
 
 // Fills chunks and runs (as many as counted above) from the offsets of taps.
-void fill_chunks(const Axes&, const Extent& pitch, int64_t channels, Chunk* chunks, Run* runs);
+void fill_chunks(const Axes&, const Axes& packed, const Extent& pitch, int64_t channels,
+                 Chunk* chunks, Run* runs);
 
 }  // namespace cnnkern::cpu

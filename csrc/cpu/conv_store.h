@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The end of a gather: sums plus bias, relu, conversion, and a store to any layout and lattice.
 
-template <class A>
-CNNKERN_INLINE Vec<A> finish(Vec<A> sum, bool relu) {
-  return relu ? (sum < Vec<A>{} ? Vec<A>{} : sum) : sum;  // NaN stays
-}
-
 // sums: [pixel][vectors * lanes]; y points to the first filter. stretch[i]: how many pixels from i
 // on lie side by side in y.
 template <class T, class A = Compute<T>>

@@ -19,6 +19,11 @@ CNNKERN_INLINE const A* row_start(const A* x, int64_t offset) {
   return x;
 }
 
+template <class A>
+CNNKERN_INLINE Vec<A> finish(Vec<A> sum, bool relu) {
+  return relu ? (sum < Vec<A>{} ? Vec<A>{} : sum) : sum;  // NaN stays
+}
+
 template <class A, int kHeight, int kVectors>
 CNNKERN_INLINE void add_sums(A* sums, const Vec<A> (&acc)[kHeight][kVectors], bool first) {
   constexpr int n = lanes<A>;
@@ -42,20 +47,63 @@ CNNKERN_INLINE void clear_sums(Vec<A> (&acc)[kHeight][kVectors]) {
 // Pixels of a weight gradient, taps of a depthwise convolution: as Chunk::block is for the others.
 constexpr int64_t kBlockedTerms = 64;
 
-// sums[pixel][filter] += source[pixel][term] * filters[term][filter] over the terms of a chunk.
+// Where a tile's results go that need no other layout or type: y[destination[pixel] + filter].
+template <class A>
+struct TileOutput {
+  A* y;
+  const A* bias;  // or null
+  bool relu;
+};
 template <class A, int kHeight, int kVectors>
-inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
-                        A* sums, bool first) {
+CNNKERN_INLINE void store_tile(TileOutput<A> out, const int64_t* destination, const A* sums,
+                               Vec<A> (&acc)[kHeight][kVectors], bool first) {
+  constexpr int n = lanes<A>;
+  if (!first) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) acc[j][v] += load(sums + (j * kVectors + v) * n);
+  }
+  if (out.bias) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec<A> bias = load(out.bias + v * n);
+#pragma GCC unroll 16
+      for (int j = 0; j < kHeight; ++j) acc[j][v] += bias;
+    }
+  }
+  if (out.relu) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) acc[j][v] = finish<A>(acc[j][v], true);
+  }
+#pragma GCC unroll 16
+  for (int j = 0; j < kHeight; ++j) {
+    A* const to = out.y + destination[j];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(to + v * n, acc[j][v]);
+  }
+}
+
+// sums[pixel][filter] += source[pixel][term] * filters[term][filter] over the terms of a chunk; the
+// last chunk of a reduction may leave through `out`.
+template <class A, int kHeight, int kVectors>
+CNNKERN_INLINE void gather_terms(const A* x, const int64_t* pixels, const Chunk& chunk,
+                                 const A* filters, A* sums, bool first, const TileOutput<A>* out,
+                                 const int64_t* destination) {
   constexpr int n = lanes<A>;
   Vec<A> acc[kHeight][kVectors] = {};
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
-  int64_t left = chunk.block;
+  int64_t left = chunk.block, terms = chunk.terms;
   for (int64_t r = 0; r < chunk.count; ++r) {
+    filters += chunk.runs[r].skipped * kVectors * n;
     const int64_t end = chunk.runs[r].offset + chunk.runs[r].length;
     for (int64_t i = chunk.runs[r].offset; i < end;) {
       const int64_t stop = smaller(end, i + left);
       left -= stop - i;
+      terms -= stop - i;
       for (; i < stop; ++i, filters += kVectors * n) {
         Vec<A> filter[kVectors];
 #pragma GCC unroll 4
@@ -67,14 +115,29 @@ inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, c
           for (int v = 0; v < kVectors; ++v) acc[j][v] += value * filter[v];
         }
       }
-      if (left) continue;
+      if (left || !terms) continue;
       add_sums<A>(sums, acc, first);
       clear_sums<A>(acc);
       first = false;
       left = chunk.block;
     }
   }
-  if (first || left < chunk.block) add_sums<A>(sums, acc, first);
+  if (out)
+    store_tile<A>(*out, destination, sums, acc, first);
+  else
+    add_sums<A>(sums, acc, first);
+}
+
+template <class A, int kHeight, int kVectors>
+inline void gather_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
+                        A* sums, bool first) {
+  gather_terms<A, kHeight, kVectors>(x, pixels, chunk, filters, sums, first, nullptr, nullptr);
+}
+template <class A, int kHeight, int kVectors>
+inline void gather_out_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
+                            A* sums, bool first, const TileOutput<A>& out,
+                            const int64_t* destination) {
+  gather_terms<A, kHeight, kVectors>(x, pixels, chunk, filters, sums, first, &out, destination);
 }
 
 // sums[row][filter] += source[row][pixel] * dy[pixel][filter] over some pixels.
@@ -110,9 +173,17 @@ struct Tiles {
   using Gather = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool);
   using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, A*, bool);
 
+  using GatherOut = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool,
+                             const TileOutput<A>&, const int64_t*);
+
   template <int kVectors, int... I>
   static Gather gather_of(int height, std::integer_sequence<int, I...>) {
     static constexpr Gather tiles[] = {gather_tile<A, I + 1, kVectors>...};
+    return tiles[height - 1];
+  }
+  template <int kVectors, int... I>
+  static GatherOut gather_out_of(int height, std::integer_sequence<int, I...>) {
+    static constexpr GatherOut tiles[] = {gather_out_tile<A, I + 1, kVectors>...};
     return tiles[height - 1];
   }
   template <int kVectors, int... I>
@@ -128,6 +199,14 @@ struct Tiles {
       if (vectors == 3) return gather_of<3>(height, Heights<3>());
     }
     return vectors == 2 ? gather_of<2>(height, Heights<2>()) : gather_of<1>(height, Heights<1>());
+  }
+  static GatherOut gather_out(int vectors, int height) {
+    if constexpr (kMaxVectors == 4) {
+      if (vectors == 4) return gather_out_of<4>(height, Heights<4>());
+      if (vectors == 3) return gather_out_of<3>(height, Heights<3>());
+    }
+    return vectors == 2 ? gather_out_of<2>(height, Heights<2>())
+                        : gather_out_of<1>(height, Heights<1>());
   }
   static Weight weight(int vectors, int height) {
     if constexpr (kMaxVectors == 4) {
