@@ -277,9 +277,11 @@ def test_networks_and_memory_stand_below(tmp_path: Path) -> None:
     ]
     beyond_suites.write(folder / "networks.json", {**about, "rows": rows})
     peaks = [
-        {"suite": "net", "name": name, "direction": "forward", "format": "contiguous",
-         "peaks": {"torch": 4096, "cnnkern": ours}}
-        for name, ours in (("a", 1024), ("b", 16384))
+        {"suite": "net", "name": name, "direction": direction, "format": "contiguous",
+         "peaks": {"torch": 4 << 20, "cnnkern": ours << 20}}
+        for name, ours, direction in (
+            ("a", 1, "forward"), ("b", 16, "forward"), ("c", 4, "input_grad"),
+        )
     ]  # fmt: skip
     beyond_suites.write(folder / "memory.json", {**about, "rows": peaks})
     text = overview(read_devices(tmp_path / "benchmarks" / "results"))
@@ -289,7 +291,8 @@ def test_networks_and_memory_stand_below(tmp_path: Path) -> None:
         "**3.00** (3.00-3.00) |",
         "| net | training step | contiguous | 3.00 ms | 2.00 ms | **1.50** (1.50-1.50) | - | - |",
         "### Memory\n\nbatch 8; ",
-        "| net | contiguous | forward | 2 | 4.00 KiB | 16.0 KiB | **1.00** | 4.00 | b |",
+        "| net | contiguous | forward | 2 | 4.00 MiB | 16.0 MiB | **2.12** | 12.0 MiB | b |",
+        "| net | contiguous | input_grad | 1 | 4.00 MiB | 4.00 MiB | **1.00** | - | - |",
     ):
         assert words in text
     (folder / "memory.json").write_text('{"rows": []}')

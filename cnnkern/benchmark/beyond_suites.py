@@ -14,7 +14,7 @@ from typing import Any
 
 from . import units
 from .files import write_whole
-from .results import Spread, _rounded, geometric_mean
+from .results import Spread, _rounded
 from .summary import DIRECTIONS
 
 __all__ = ["memory_lines", "network_lines", "read", "write"]
@@ -70,23 +70,27 @@ def network_lines(data: Mapping[str, Any]) -> Lines:
 
 
 def memory_lines(data: Mapping[str, Any]) -> Lines:
-    """A table of suites: the largest peak of a layer, and ours / torch's over all layers."""
+    """A table of suites: the largest peak of a layer, ours / torch's of all peaks together, and the
+    layer of which ours is the most beyond torch's."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in data["rows"]:
         groups.setdefault((row["suite"], row["format"], row["direction"]), []).append(row)
     lines = []
     for (suite, format, direction), rows in sorted(groups.items(), key=_place):
         peaks = {name: [row["peaks"][name] for row in rows] for name in ("torch", "cnnkern")}
-        pairs = list(zip(peaks["cnnkern"], peaks["torch"], strict=True))
-        ratios = [max(1, ours) / max(1, theirs) for ours, theirs in pairs]
-        worst = rows[ratios.index(max(ratios))]["name"]
+        beyond = [a - b for a, b in zip(peaks["cnnkern"], peaks["torch"], strict=True)]
+        share = sum(peaks["cnnkern"]) / max(1, sum(peaks["torch"]))
+        most = max(beyond)
+        # A page more or less is no news.
+        named = [units.binary(most), rows[beyond.index(most)]["name"]]
+        named = named if most >= 1 << 20 else ["-", "-"]
         lines.append(
             [suite, format, direction, str(len(rows))]
             + [units.binary(max(peaks["torch"])), units.binary(max(peaks["cnnkern"]))]
-            + [f"**{units.ratio(geometric_mean(ratios))}**", units.ratio(max(ratios)), worst]
+            + [f"**{units.ratio(share)}**", *named]
         )
     head = ["suite", "format", "direction", "layers", "torch's largest", "ours", "ours / torch's"]
-    return [*head, "most", "which is"], lines
+    return [*head, "most beyond torch's", "which is"], lines
 
 
 def _place(item: tuple[tuple[str, str, str], Sequence[Any]]) -> tuple[str, bool, int]:
