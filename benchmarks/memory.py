@@ -98,6 +98,7 @@ def in_a_process(suite: str, options: argparse.Namespace) -> list[dict[str, Any]
     done = subprocess.run(
         [sys.executable, str(Path(__file__).resolve()), *words],
         stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C ends this process, which ends that one
         text=True,
         check=False,
     )
