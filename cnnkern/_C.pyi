@@ -160,8 +160,9 @@ def info() -> dict[str, Any]:
 
     Returns:
         ``version``, ``torch`` (that it was built against), ``compiler``, ``isa`` (that runs),
-        ``isas`` (that the processor has), ``threads``, ``openmp``, ``cuda`` (whether it was built);
-        with CUDA also ``cuda_runtime`` and ``cuda_architectures``.
+        ``isas`` (that the processor has), ``threads``, ``huge_pages_from`` (how many bytes a result
+        has whose memory asks for huge pages; 0: none asks), ``openmp``, ``cuda`` (whether it was
+        built); with CUDA also ``cuda_runtime`` and ``cuda_architectures``.
     """
 
 def measure_flops(dtype: str, milliseconds: float = 50) -> float:

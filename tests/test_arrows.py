@@ -48,12 +48,21 @@ MAY_INCLUDE = {
         "ops",
         "cpu/parallel.h",
         "cpu/conv.h",
+        "cpu/huge_pages.h",
         "cpu/max_unpool.h",
         "cpu/pool.h",
     }
     | {f"cuda/{name}.h" for name in HOST_SIDE}
     | {"simt/simt.h"},  # the tensors of an emulated device
-    "python": {"problem", "plan", "ops", "python", "cpu/flops.h", "cpu/isa.h"},
+    "python": {
+        "problem",
+        "plan",
+        "ops",
+        "python",
+        "cpu/flops.h",
+        "cpu/huge_pages.h",
+        "cpu/isa.h",
+    },
     "cuda": {"problem", "cuda", "simt"},  # simt in place of nvcc
     "simt": {
         "simt",

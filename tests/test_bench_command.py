@@ -99,6 +99,18 @@ def test_quick_takes_some_of_each_suite(tmp_path: Path) -> None:
     assert all(row.problem.startswith("conv2d 8x") for row in rows)
 
 
+def test_large_layers_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "r.json"
+    large = "avg_pool2d 1x8x1024x1024 kernel=4"
+    problems = ["--problem", PROBLEM, "--problem", large]
+    assert main([*FAST, "--large", *problems, "--direction", "forward", "--json", str(out)]) == 0
+    assert "Huge pages: " in capsys.readouterr().out
+    result = read_result(out)
+    assert [row.problem for row in result.rows] == [large]
+    assert result.machine["huge_pages_from"] in (0, 32 << 20)
+    assert "no layer has 32 MiB" in refused(capsys, "--large", "--problem", PROBLEM)
+
+
 def test_wrong_result_ends_with_1(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = lambda case, name: lambda: case.operands.grad * 0  # noqa: E731
     monkeypatch.setattr("cnnkern.benchmark.measure.our_call", wrong)

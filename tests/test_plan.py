@@ -260,4 +260,5 @@ def test_info_says_what_runs() -> None:
     assert facts["isa"] in facts["isas"]
     assert facts["threads"] == torch.get_num_threads()
     assert facts["openmp"] is True
+    assert facts["huge_pages_from"] in (0, 32 << 20)
     assert facts["cuda"] in (False, True)

@@ -8,9 +8,19 @@ import datetime
 from . import units
 from .results import Result
 
-__all__ = ["busy_line", "date_of", "device_of", "limits_line", "machine_lines", "settings_line"]
+__all__ = [
+    "busy_line",
+    "date_of",
+    "device_of",
+    "limits_line",
+    "machine_lines",
+    "memory_line",
+    "settings_line",
+    "torch_asks",
+]
 
 _BUSY = 0.25  # threads that run, by core
+_OF_MEMORY = ("THP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 _VERSIONS = ("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
 
 
@@ -38,13 +48,47 @@ def date_of(result: Result, *, hours: bool = True) -> str:
 
 
 def machine_lines(result: Result) -> list[str]:
-    """Machine, versions and date, and that a run was interrupted."""
+    """Machine, versions and date, state of the allocator, and that a run was interrupted."""
     machine = result.machine
     versions = [f"{name} {machine[name]}" for name in _VERSIONS if machine.get(name)]
     lines = [device_of(result), ", ".join(filter(None, [*versions, date_of(result)]))]
+    lines.append(memory_line(result))
     if not result.complete:
         lines.append("Interrupted: only the rows that were measured until then")
     return [line for line in lines if line]
+
+
+def memory_line(result: Result) -> str:
+    """What fresh memory costs on a CPU: whether huge pages are given, and to whom; else empty.
+
+    Example:
+        >>> machine = {"huge_pages": "madvise", "huge_pages_defrag": "madvise",
+        ...            "huge_pages_from": 32 << 20, "environment": {"MALLOC_ARENA_MAX": "1"}}
+        >>> print(memory_line(Result(machine, {}, {})))
+        Huge pages: madvise (defrag madvise); cnnkern asks from 32.0 MiB on, torch does not;
+        MALLOC_ARENA_MAX=1
+    """
+    machine = result.machine
+    if machine.get("kind", "cpu") != "cpu" or not machine.get("huge_pages"):
+        return ""
+    environment = machine.get("environment", {})
+    text = f"Huge pages: {machine['huge_pages']}"
+    if machine.get("huge_pages_defrag"):
+        text += f" (defrag {machine['huge_pages_defrag']})"
+    parts = [text]
+    if "huge_pages_from" in machine:
+        start = machine["huge_pages_from"]
+        ours = f"cnnkern asks from {units.binary(start)} on" if start else "cnnkern does not ask"
+        asks = torch_asks(result)
+        parts.append(f"{ours}, torch {'asks from 2.00 MiB on' if asks else 'does not'}")
+    parts += [f"{k}={v}" for k, v in environment.items() if k.startswith(_OF_MEMORY)]
+    return "; ".join(parts)
+
+
+def torch_asks(result: Result) -> bool:
+    """Whether torch's allocator asked for huge pages in this run."""
+    environment = result.machine.get("environment", {})
+    return bool(environment.get("THP_MEM_ALLOC_ENABLE") == "1")
 
 
 def busy_line(result: Result) -> str:

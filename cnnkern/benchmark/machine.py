@@ -19,7 +19,10 @@ from .. import _C
 __all__ = ["device_name", "machine", "state"]
 
 _FLAGS = re.compile(r"\b(sse4_2|avx\w*|fma|f16c|amx\w*)\b")
-_VARIABLES = re.compile(r"(CNNKERN|OMP|MKL|DNNL|ONEDNN|KMP|THP|TORCH|CUDA|NVIDIA)_|LD_PRELOAD")
+_VARIABLES = re.compile(
+    r"(CNNKERN|OMP|MKL|DNNL|ONEDNN|KMP|THP|TORCH|CUDA|NVIDIA|MALLOC)_|LD_PRELOAD|GLIBC_TUNABLES"
+)
+_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage"
 
 
 def device_name(device: str) -> str:
@@ -40,7 +43,9 @@ def machine(device: str) -> dict[str, Any]:
         "isa": info["isa"],
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
-        "huge_pages": _word_in_brackets("/sys/kernel/mm/transparent_hugepage/enabled"),
+        "huge_pages": _word_in_brackets(f"{_HUGE_PAGES}/enabled"),
+        "huge_pages_defrag": _word_in_brackets(f"{_HUGE_PAGES}/defrag"),
+        "huge_pages_from": info["huge_pages_from"],
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -107,7 +112,7 @@ def _cpu_fact(name: str) -> str:
 
 
 def _word_in_brackets(path: str) -> str:
-    found = re.search(r"\[(\w+)\]", _read(path))
+    found = re.search(r"\[([\w+]+)\]", _read(path))
     return found[1] if found else "unknown"
 
 

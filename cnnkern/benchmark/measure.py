@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,9 +21,18 @@ from .limits import floor
 from .results import OURS, Row
 from .suites import Layer
 
-__all__ = ["Bench", "algorithms_of"]
+__all__ = ["ELEMENT_BYTES", "LARGE_BYTES", "Bench", "algorithms_of", "is_large"]
 
+ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+# From here on glibc maps fresh pages at each call, and what they cost hangs on the allocator.
+LARGE_BYTES = 32 << 20
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
+
+
+def is_large(problem: Problem) -> bool:
+    """Whether the input or the output has :data:`LARGE_BYTES` or more."""
+    most = max(math.prod(problem.input_size), math.prod(problem.output_size))
+    return most * ELEMENT_BYTES[problem.dtype] >= LARGE_BYTES
 
 
 def algorithms_of(problem: Problem, direction: str, wanted: str, device: str) -> list[str]:
@@ -151,7 +161,7 @@ def refuse_what_does_not_fit(problem: Problem, device: str) -> None:
     """On a CPU too little memory ends the process, so it is asked beforehand."""
     if device != "cpu":
         return
-    element = {"float64": 8, "float32": 4}.get(problem.dtype, 2)
+    element = ELEMENT_BYTES[problem.dtype]
     tensors = _C.plan(problem, "forward").bytes
     # The operands, results of ours and torch's, torch's reordered copies, the float64 of a check.
     needed = tensors * 4 + tensors / element * 8

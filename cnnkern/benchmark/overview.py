@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from . import units
-from .heading import busy_line, date_of, device_of
+from . import beyond_suites, sections, units
+from .heading import busy_line, date_of, device_of, memory_line
+from .markdown import code, table
 from .results import Result, Row, read_result
 from .summary import DIRECTIONS, Group, count_verdicts, summarise
 
@@ -23,15 +25,22 @@ IN_WORDS = {
     "weight_grad": "weight gradient",
 }
 WORST = 10
+BEYOND = "beyond_suites"
 START, END = "<!-- speed -->", "<!-- /speed -->"
 
 
 @dataclass(frozen=True)
 class Device:
-    """The results of one device: a folder with a file for each suite."""
+    """The results of one device: a folder with a file for each suite.
+
+    ``otherwise`` are results of its folders but ``beyond_suites``: what was measured with another
+    setting, which is the folder's name. ``beyond`` are the files of that one.
+    """
 
     folder: str
     results: list[Result]
+    otherwise: dict[str, list[Result]] = field(default_factory=dict)
+    beyond: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[Row]:
@@ -52,7 +61,7 @@ class Device:
 
 
 def read_devices(folder: Path) -> list[Device]:
-    """Reads ``folder/<device>/*.json``, devices and files by name.
+    """Reads ``folder/<device>/*.json`` and the folders beside these, devices and files by name.
 
     Raises:
         OSError: a file cannot be read.
@@ -61,23 +70,35 @@ def read_devices(folder: Path) -> list[Device]:
     """
     devices = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        results = []
-        seen: dict[tuple[str, ...], Path] = {}
-        for path in sorted(place.glob("*.json")):
-            result = read_result(path)
-            if not result.complete:
-                raise ValueError(f"'{path}' is of an interrupted run; measure it again")
-            for row in result.rows:
-                key = (row.suite, row.name, row.problem, row.direction, row.algorithm)
-                if seen.setdefault(key, path) != path:
-                    raise ValueError(
-                        f"'{path}' and '{seen[key]}' both have {row.suite} {row.name} "
-                        f"{row.direction}; keep one"
-                    )
-            results.append(result)
-        if results:
-            devices.append(Device(place.name, results))
+        results = _read_results(place)
+        if not results:
+            continue
+        device = Device(place.name, results)
+        for part in sorted(path for path in place.iterdir() if path.is_dir()):
+            if part.name == BEYOND:
+                device.beyond.update((p.stem, beyond_suites.read(p)) for p in part.glob("*.json"))
+            else:
+                device.otherwise[part.name] = _read_results(part)
+        devices.append(device)
     return devices
+
+
+def _read_results(place: Path) -> list[Result]:
+    results = []
+    seen: dict[tuple[str, ...], Path] = {}
+    for path in sorted(place.glob("*.json")):
+        result = read_result(path)
+        if not result.complete:
+            raise ValueError(f"'{path}' is of an interrupted run; measure it again")
+        for row in result.rows:
+            key = (row.suite, row.name, row.problem, row.direction, row.algorithm)
+            if seen.setdefault(key, path) != path:
+                raise ValueError(
+                    f"'{path}' and '{seen[key]}' both have {row.suite} {row.name} "
+                    f"{row.direction}; keep one"
+                )
+        results.append(result)
+    return results
 
 
 def overview(devices: Sequence[Device], peer: str = "torch") -> str:
@@ -152,7 +173,7 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     yield f"## {device.name}"
     versions = device.versions("cnnkern", "commit", "torch", "cuda", "cudnn", "driver", "python")
     yield "; ".join(filter(None, [versions, device.dates]))
-    yield from filter(None, [_limits(device)])
+    yield from filter(None, [_all(map(memory_line, device.results)), _limits(device)])
     busy = [suite for result in device.results if busy_line(result) for suite in _suites(result)]
     if busy:
         yield f"Measured while other programs ran, so with noise: {', '.join(busy)}."
@@ -167,6 +188,12 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     if worst:
         yield f"### Where we lose to {peer} most"
         yield worst
+    yield from sections.lost_time(device.rows, peer)
+    for name, results in device.otherwise.items():
+        yield from sections.measured_otherwise(name, results, device.rows, peer)
+    for name, show in (("networks", sections.networks), ("memory", sections.memory)):
+        if name in device.beyond:
+            yield from show(device.beyond[name])
 
 
 def _batches(device: Device) -> Iterable[str]:
@@ -214,10 +241,10 @@ def _suite_table(groups: Sequence[Group], peer: str) -> str:
         verdicts = ", ".join(f"{n} {v}" for v, n in group.verdicts.items())
         lines.append(
             [*(getattr(group, name) for name in varying), group.format, group.direction]
-            + [f"**{units.ratio(group.mean)}**", units.ratio(group.least), _code(group.least_name)]
+            + [f"**{units.ratio(group.mean)}**", units.ratio(group.least), code(group.least_name)]
             + [units.percent(group.share), verdicts]
         )
-    return _table([*head, "verdicts"], lines)
+    return table([*head, "verdicts"], lines)
 
 
 def _worst(rows: Sequence[Row], peer: str) -> str:
@@ -228,7 +255,7 @@ def _worst(rows: Sequence[Row], peer: str) -> str:
     lines = []
     for ratio, row in sorted(slower, key=lambda pair: pair[0].median)[:WORST]:
         lines.append(
-            [row.suite, row.name, _code(row.problem), row.direction, row.plan]
+            [row.suite, row.name, code(row.problem), row.direction, row.plan]
             + [f"**{units.ratio(ratio.median)}**", units.span(ratio), units.time(row.us.median)]
         )
     if not lines:
@@ -236,7 +263,7 @@ def _worst(rows: Sequence[Row], peer: str) -> str:
     head = ["suite", "layer", "problem", "direction", "plan", f"{peer} / ours", "range", "ours"]
     told = f"{len(slower):,} of {len(compared):,} rows are slower than {peer}'s"
     told += f"; the {len(lines)} slowest:" if len(slower) > len(lines) else ":"
-    return f"{told}\n\n{_table(head, lines)}"
+    return f"{told}\n\n{table(head, lines)}"
 
 
 def _short_table(groups: Sequence[Group], title: str) -> str:
@@ -259,19 +286,9 @@ def _short_table(groups: Sequence[Group], title: str) -> str:
         IN_WORDS[direction] + (f", {format}" if format != FORMATS[0] else "")
         for format, direction in places
     ]
-    return _table(
+    return table(
         head, [[name, *(of.get(place, "-") for place in places)] for name, of in lines.items()]
     )
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in [head, *lines]]
-    escaped.insert(1, ["---"] * len(head))
-    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else "-"
 
 
 def _all(values: Iterable[str]) -> str:

@@ -31,6 +31,7 @@ __all__ = [
     "changes_table",
     "limits_line",
     "machine_lines",
+    "plain_table",
     "profile_table",
     "rows_table",
     "summary_table",
@@ -262,6 +263,14 @@ def profile_table(layers: Sequence[ProfiledLayer]) -> FittedTable:
         Column("problem", lambda p: Text(p.row.problem), right=False, leave_out=2),
     ]
     return FittedTable(columns, [("", list(layers))], list(_notes(p.row for p in layers)))
+
+
+def plain_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    """A table of texts, of which the marks that Markdown has for bold print are taken off."""
+    table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for line in lines:
+        table.add_row(*(Text(cell.replace("**", "")) for cell in line))
+    return table
 
 
 def _of_row(cell: Callable[[Row], Text | str]) -> Callable[[ProfiledLayer], Text | str]:

@@ -23,7 +23,7 @@ from cnnkern.benchmark.case import PEERS
 from cnnkern.benchmark.clock import clock_of
 from cnnkern.benchmark.limits import measure_limits
 from cnnkern.benchmark.machine import machine, state
-from cnnkern.benchmark.measure import Bench
+from cnnkern.benchmark.measure import LARGE_BYTES, Bench, is_large
 from cnnkern.benchmark.results import Result, read_result, write_result
 from cnnkern.benchmark.suites import Layer, with_batch
 from cnnkern.cli import layers
@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{QUICK_SECONDS} seconds for each row",
     )
     parser.add_argument(
+        "--large",
+        action="store_true",
+        help=f"only layers with an input or output of {LARGE_BYTES >> 20} MiB or more, whose times "
+        "hang on the allocator",
+    )
+    parser.add_argument(
         "--json", type=Path, metavar="FILE", help="the results; a folder gets a file for each suite"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the rows")
@@ -90,6 +96,10 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--against: torch.benchmark is cuDNN's search, for --device cuda alone")
     _check_outputs(options)
     chosen = layers.chosen_layers(options, default=("all",))
+    if options.large:
+        chosen = [layer for layer in chosen if is_large(layer.problem)]
+        if not chosen:
+            raise UsageError(f"--large: no layer has {LARGE_BYTES >> 20} MiB")
     if options.quick:
         chosen = _quick(chosen)
     if options.threads:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import NoReturn
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 
 class UsageError(Exception):
@@ -52,3 +54,22 @@ def seed(text: str) -> int:
             f"expected a whole number from 0 to 2^63 - 1, got {text!r}"
         )
     return value
+
+
+def launch(parser: Parser, run: Callable[[argparse.Namespace], int], arguments: Any) -> int:
+    """Runs a script and returns its exit code: 2 for what cannot be done, 130 for Ctrl-C.
+
+    Args:
+        parser: of its arguments.
+        run: what it does with them.
+        arguments: None for those of the command line.
+    """
+    options = parser.parse_args(arguments)
+    try:
+        return run(options)
+    except UsageError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted, nothing was written", file=sys.stderr)
+        return 130

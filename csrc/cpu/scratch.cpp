@@ -5,15 +5,18 @@
 #include <cstdlib>
 #include <new>
 
+#include "huge_pages.h"
+
 namespace cnnkern::cpu {
 namespace {
 
 char* allocate(int64_t bytes) {
   const int64_t size = std::max(bytes, Scratch::kAlignment);
-  void* const p = std::aligned_alloc(
-      Scratch::kAlignment,
-      size_t((size + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment));
+  const size_t whole =
+      size_t((size + Scratch::kAlignment - 1) / Scratch::kAlignment * Scratch::kAlignment);
+  void* const p = std::aligned_alloc(Scratch::kAlignment, whole);
   if (!p) throw std::bad_alloc();
+  ask_for_huge_pages(p, whole);
   return static_cast<char*>(p);
 }
 

@@ -4,9 +4,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
@@ -14,25 +11,15 @@
 #include <atomic>
 #include <new>
 
+#include "../cpu/huge_pages.h"
 #include "../cpu/parallel.h"
 
 namespace cnnkern::ops {
 
-// Above 32 MiB glibc maps fresh pages for every allocation, and the faults cost more than most
-// convolutions. Huge pages, where the system grants them on request, are 512 times fewer. Below
-// that size pages are kept between calls, and asking would make it slower.
 inline at::Tensor allocate(at::IntArrayRef size, const at::TensorOptions& options,
                            at::MemoryFormat format) {
   at::Tensor y = at::empty(size, options.memory_format(format));
-#if defined(MADV_HUGEPAGE)
-  constexpr size_t kFreshPages = size_t(32) << 20, kHugePage = size_t(2) << 20;
-  if (y.nbytes() >= kFreshPages) {
-    const auto at = reinterpret_cast<uintptr_t>(y.mutable_data_ptr());
-    const uintptr_t begin = (at + kHugePage - 1) / kHugePage * kHugePage;
-    const uintptr_t end = (at + y.nbytes()) / kHugePage * kHugePage;
-    if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-  }
-#endif
+  cpu::ask_for_huge_pages(y.mutable_data_ptr(), y.nbytes());
   return y;
 }
 

@@ -11,6 +11,7 @@
 #endif
 
 #include "../cpu/flops.h"
+#include "../cpu/huge_pages.h"
 #include "../cpu/isa.h"
 #include "../plan/cuda_traits.h"
 #include "../ops/cuda_device.h"
@@ -282,6 +283,7 @@ py::dict info() {
   facts["isa"] = cpu::isa_name();
   facts["isas"] = py::cast(cpu::isas_available());
   facts["threads"] = at::get_num_threads();
+  facts["huge_pages_from"] = cpu::kHugePagesFrom;
 #if defined(_OPENMP)
   facts["openmp"] = true;
 #else

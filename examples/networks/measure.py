@@ -8,13 +8,11 @@ JSON, so that nothing is left behind for the next; it prints the answer as JSON.
 from __future__ import annotations
 
 import copy
-import ctypes
 import json
 import statistics
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 import cnnkern
 from cnnkern.benchmark.clock import CpuClock
+from cnnkern.benchmark.peak import peak_bytes
 
 from .catalogue import NETWORKS
 from .compare import Truth, count_layers, faults, in_format, prepare, run
@@ -126,23 +125,9 @@ def _times(
 
 
 def _peak(model: nn.Module, inputs: list[Tensor], within: AbstractContextManager[Any]) -> int:
-    """How far a forward and backward raise the process's resident memory, in bytes.
-
-    The gradients of the parameters are among it, the parameters are not.
-    """
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    before = _resident("VmRSS")
+    """Of a forward and backward: the gradients of the parameters count, the parameters do not."""
     with within:
-        run(model, inputs)
-    return _resident("VmHWM") - before
-
-
-def _resident(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) << 10
-    raise RuntimeError(f"/proc/self/status has no {name}")
+        return peak_bytes(lambda: run(model, inputs))
 
 
 if __name__ == "__main__":
