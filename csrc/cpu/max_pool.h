@@ -6,10 +6,14 @@
 template <class T>
 void max_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, int64_t begin,
               int64_t end) {
-  const auto none = [](int64_t, int64_t) { return Compute<T>(1); };
-  const auto run = channels_fill_vectors<Compute<T>>(g) ? pool_channels<Max, T, decltype(none)>
-                                                        : pool_lines<Max, T, decltype(none)>;
-  run(g, static_cast<const T*>(x), static_cast<T*>(y), scratch, begin, end, nullptr, none);
+  const T* const from = static_cast<const T*>(x);
+  T* const to = static_cast<T*>(y);
+  const auto no_row = [](const RowIndex&) {};
+  if (channels_fill_vectors<Compute<T>>(g))
+    pool_channels<Max>(g, from, to, scratch, begin, end, no_row, [](int64_t) { return Plain(); });
+  else
+    pool_lines<Max>(g, from, to, scratch, begin, end, no_row,
+                    [](auto v, int64_t) __attribute__((always_inline)) { return v; });
 }
 
 // The best so far and its tap. Where all taps are -infinity the first inside the input stays.

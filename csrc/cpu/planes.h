@@ -33,6 +33,14 @@ CNNKERN_INLINE Vec<A> every_third(Vec<A> a, Vec<A> b, Vec<A> c, std::integer_seq
   const Vec<A> ab = __builtin_shufflevector(a, b, (f + 3 * I < 2 * kLanes ? f + 3 * I : 0)...);
   return __builtin_shufflevector(ab, c, (f + 3 * I < 2 * kLanes ? I : f + 3 * I - kLanes)...);
 }
+// The other way: elements of three vectors in turn, f of 3 vectors that hold them.
+template <class A, int f, int... I>
+CNNKERN_INLINE Vec<A> in_turn(Vec<A> a, Vec<A> b, Vec<A> c, std::integer_sequence<int, I...>) {
+  constexpr int kLanes = lanes<A>, first = f * kLanes;
+  const Vec<A> ab =
+      __builtin_shufflevector(a, b, ((first + I) / 3 + ((first + I) % 3 == 1 ? kLanes : 0))...);
+  return __builtin_shufflevector(ab, c, ((first + I) % 3 == 2 ? (first + I) / 3 + kLanes : I)...);
+}
 // Column j of phase f is raw[j * stride + f]: whole vectors of columns from 0 on, as many as cover
 // n elements of raw.
 template <class A, int kStride>
@@ -171,6 +179,31 @@ CNNKERN_INLINE void merge_row(const PoolShape& g, const GradPhase* phases, A* ou
       merge_pairs<A>(sum(first, (i + pad) / 2), sum(second, (i + pad + 1) / 2), a, b);
       store(out + i, a);
       store(out + i + kLanes, b);
+    }
+    return;
+  }
+  if ((w.stride == 3 || w.stride == 4) && block == 1) {
+    const auto at = [&](int64_t i) __attribute__((always_inline)) {
+      return sum(phases[(i + pad) % w.stride], (i + pad) / w.stride);
+    };
+    for (int64_t i = 0; i < n; i += w.stride * kLanes) {
+      const Vec<A> a = at(i), b = at(i + 1), c = at(i + 2);
+      Vec<A> parts[4];
+      if (w.stride == 3) {
+        constexpr auto kAll = std::make_integer_sequence<int, lanes<A>>();
+        parts[0] = in_turn<A, 0>(a, b, c, kAll);
+        parts[1] = in_turn<A, 1>(a, b, c, kAll);
+        parts[2] = in_turn<A, 2>(a, b, c, kAll);
+        parts[3] = parts[2];
+      } else {
+        Vec<A> even[2], odd[2];
+        merge_pairs<A>(a, c, even[0], even[1]);
+        merge_pairs<A>(b, at(i + 3), odd[0], odd[1]);
+        merge_pairs<A>(even[0], odd[0], parts[0], parts[1]);
+        merge_pairs<A>(even[1], odd[1], parts[2], parts[3]);
+      }
+      for (int64_t f = 0; f < w.stride && i + f * kLanes < n; ++f)
+        store(out + i + f * kLanes, parts[f]);
     }
     return;
   }

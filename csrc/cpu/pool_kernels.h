@@ -3,6 +3,8 @@
 #include "pool_window.h"
 #include "planes.h"
 #include "pool_rows.h"
+#include "pool_lines.h"
+#include "pool_channels.h"
 #include "max_pool.h"
 #include "max_pool_scatter.h"
 #include "max_pool_grad.h"
