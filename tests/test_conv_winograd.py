@@ -22,9 +22,10 @@ SIZES = [
     "conv2d 17x16x4x4 33x16x3x3 padding=1",
     "conv2d 2x12x10x10 20x6x3x3 padding=1 groups=2 bias",
     "conv2d 2x130x9x11 20x130x3x3 padding=1 bias",
-    "conv2d 1x128x14x5 128x128x3x3 padding=2",
-    "conv2d 9x128x6x6 130x128x3x3 padding=1",
-    "conv2d 1x256x12x40 256x128x3x3 padding=1 groups=2",
+    "conv2d 2x514x9x11 20x514x3x3 padding=1 bias",
+    "conv2d 1x520x14x5 512x520x3x3 padding=2",
+    "conv2d 9x512x6x6 30x512x3x3 padding=1",
+    "conv2d 1x1030x12x17 20x515x3x3 padding=0:1,1:0 groups=2",
     "conv2d 1x512x8x8 512x512x3x3 padding=1",
 ]
 FORMATS = ("contiguous", "channels_last")
@@ -54,13 +55,13 @@ def test_every_edge_of_a_tile(problem, layout, dtype):
 
 
 def test_the_tile_of_four_is_for_long_sums():
-    assert plan("conv2d 8x127x28x28 128x127x3x3 padding=1").exact_integers
-    assert not plan("conv2d 8x128x28x28 127x128x3x3 padding=1").exact_integers
-    assert plan("conv2d 8x128x28x28 127x128x3x3 padding=1", "input_grad").exact_integers
-    assert plan("conv2d 8x128x28x28 127x128x3x3 padding=1", "weight_grad").exact_integers
+    assert plan("conv2d 8x511x28x28 512x511x3x3 padding=1").exact_integers
+    assert not plan("conv2d 8x512x28x28 511x512x3x3 padding=1").exact_integers
+    assert plan("conv2d 8x512x28x28 511x512x3x3 padding=1", "input_grad").exact_integers
+    assert plan("conv2d 8x512x28x28 511x512x3x3 padding=1", "weight_grad").exact_integers
 
 
-@pytest.mark.parametrize("channels", [32, 160])
+@pytest.mark.parametrize("channels", [32, 512])
 @pytest.mark.parametrize("n", [1, 2, 7, 64])
 def test_the_batch_does_not_choose(channels, n):
     plans = [plan(f"conv2d {n}x{channels}x20x20 {channels}x{channels}x3x3 padding=1", way)
@@ -69,7 +70,7 @@ def test_the_batch_does_not_choose(channels, n):
     assert all(made.batch_invariant for made in plans)
 
 
-@pytest.mark.parametrize("channels", [24, 160])
+@pytest.mark.parametrize("channels", [24, 512])
 def test_a_sample_has_its_bits_in_any_batch_and_on_any_threads(channels):
     torch.manual_seed(0)
     x, w = torch.randn(9, channels, 11, 13), torch.randn(40, channels, 3, 3)
@@ -85,7 +86,7 @@ def test_a_sample_has_its_bits_in_any_batch_and_on_any_threads(channels):
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 3e38])
-@pytest.mark.parametrize("channels", [16, 160])
+@pytest.mark.parametrize("channels", [16, 512])
 def test_what_is_not_finite_stays_in_its_windows(channels, value):
     """A transform would spread it over a tile; 3e38 overflows inside one."""
     torch.manual_seed(0)
@@ -97,7 +98,8 @@ def test_what_is_not_finite_stays_in_its_windows(channels, value):
         for name in ("winograd", "direct")
     )
     assert torch.isfinite(want[1]).sum() >= 8 * 72
-    torch.testing.assert_close(got, want, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(got.isfinite(), want.isfinite())
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4, equal_nan=True)
 
 
 @pytest.mark.parametrize(

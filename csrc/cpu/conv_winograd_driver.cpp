@@ -18,6 +18,8 @@ constexpr int64_t kTasks = 8;       // wanted, where each has enough to do
 constexpr int64_t kMostTiles = 48;  // of a task: so many rows each read of the filters serves
 constexpr int64_t kLeastTiles = 24;
 constexpr int64_t kSourceBytes = int64_t(4) << 20;  // of a task's transformed source, about
+// A result of the larger tile is a small difference of large sums: these are added up more finely.
+constexpr int64_t kLargeTileBlock = 32;
 constexpr int64_t kFilterBytes = int64_t(16) << 20;
 constexpr int64_t kLine = kCacheLine / int64_t(sizeof(float));
 
@@ -169,7 +171,10 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   float* const packed = scratch.take<float>(s.groups * filters.taps);
   float* const transformed = scratch.take<float>(s.groups * filters.points);
   Chunk* const chunk = scratch.take<Chunk>(call.chunks);
-  fill_chunks(tap, {0, 0, 0}, s.cin, chunk, scratch.take<Run>(runs));
+  fill_chunks(tap, tap, {0, 0, 0}, s.cin, chunk, scratch.take<Run>(runs));
+  if (s.tile == 4)
+    for (int64_t i = 0; i < call.chunks; ++i)
+      chunk[i].block = std::min(chunk[i].block, kLargeTileBlock);
   call.chunk = chunk;
   call.filters = transformed;
   call.filter_group = filters.points;
