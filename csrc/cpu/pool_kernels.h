@@ -3,8 +3,10 @@
 #include "pool_window.h"
 #include "planes.h"
 #include "pool_rows.h"
+#include "max_pool_direct.h"
 #include "max_pool.h"
 #include "max_pool_scatter.h"
+#include "max_pool_pairs.h"
 #include "max_pool_grad.h"
 #include "avg_pool.h"
 
