@@ -219,7 +219,8 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
 template <class T, class I>
 void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax, PoolScratch& scratch,
                      int64_t begin, int64_t end) {
-  const auto run = windows_are_direct(g)                  ? argmax_direct<T, I>
+  const auto run = whole_planes(g)                        ? argmax_planes<T, I>
+                   : windows_are_direct(g)                ? argmax_direct<T, I>
                    : channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
                    : g.axis[2].uneven                     ? argmax_uneven<T, I>
                                                           : argmax_lines<T, I>;

@@ -74,6 +74,42 @@ template <int K, int R, class T, class I>
   }
 }
 
+// Windows that are whole planes: the lanes of one run each, then the best of the lanes.
+template <class T, class I>
+void argmax_planes(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratch&, int64_t begin,
+                   int64_t end) {
+  using A = Compute<T>;
+  constexpr int kLanes = lanes<A>;
+  const int64_t n = g.axis[0].input * g.axis[1].input * g.axis[2].input;
+  const Vec<A> rest = splat(MaxNan::kIdentity<A>);
+  Mask<A> lane{};
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+  for (; begin < end; ++begin) {
+    const T* const run = x + begin * n;
+    Vec<A> best = rest;
+    Mask<A> which = lane, at = lane;
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes, at += kLanes)
+      take_larger<MaxNan, A>(best, which, load(run + i), at);
+    if (i < n)
+      take_larger<MaxNan, A>(best, which, first_lanes<A>(load_first(run + i, n - i), rest, n - i),
+                             at);
+    A value = best[0];
+    LaneInt<A> tap = which[0];
+    for (int k = 1; k < kLanes; ++k) {
+      const A other = best[k];
+      const LaneInt<A> number = which[k];
+      // The last NaN, else the first of the largest.
+      const bool wins = other != other ? value == value || number > tap
+                                       : other > value || (other == value && number < tap);
+      value = wins ? other : value;
+      tap = wins ? number : tap;
+    }
+    store_one(y + begin, value);
+    argmax[begin] = I(tap);
+  }
+}
+
 // No padding before, and all windows begin inside.
 CNNKERN_INLINE bool windows_are_direct(const PoolShape& g) {
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
