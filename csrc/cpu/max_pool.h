@@ -16,15 +16,6 @@ void max_pool(const PoolShape& g, const void* x, void* y, PoolScratch& scratch, 
                     [](auto v, int64_t) __attribute__((always_inline)) { return v; });
 }
 
-// The best so far and its tap. Where all taps are -infinity the first inside the input stays.
-template <class Rule, class A>
-CNNKERN_INLINE void take_larger(Vec<A>& best, Mask<A>& at, Vec<A> v, Mask<A> tap) {
-  Mask<A> larger_tap = v > best;
-  if (!Rule::kWatch) larger_tap |= v != v;
-  best = larger_tap ? v : best;
-  at = larger_tap ? tap : at;
-}
-
 // Lines of input rows, kept while windows need them. Each is in one place, by its depth and height,
 // unless the reach of a window is so large that keeping rows costs more than laying them out again.
 template <class A>
@@ -232,9 +223,11 @@ void argmax_channels(const PoolShape& g, const T* x, T* y, I* argmax, PoolScratc
 template <class T, class I>
 void max_pool_argmax(const PoolShape& g, const void* x, void* y, void* argmax, PoolScratch& scratch,
                      int64_t begin, int64_t end) {
-  const auto run = channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
-                   : g.axis[2].uneven                   ? argmax_uneven<T, I>
-                                                        : argmax_lines<T, I>;
+  const auto run = whole_planes(g)                        ? argmax_planes<T, I>
+                   : windows_are_direct(g)                ? argmax_direct<T, I>
+                   : channels_fill_vectors<Compute<T>>(g) ? argmax_channels<T, I>
+                   : g.axis[2].uneven                     ? argmax_uneven<T, I>
+                                                          : argmax_lines<T, I>;
   run(g, static_cast<const T*>(x), static_cast<T*>(y), static_cast<I*>(argmax), scratch, begin,
       end);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// dx[i] = the sum of dy over the windows whose argmax is i, in ascending order of windows: for each
-// row of dx the argmax of each window that covers it is compared with the tap that would meet it.
+// dx[i] = the sum of dy over the windows whose argmax is i, in ascending order of windows: they are
+// scattered (max_pool_scatter.h), merged where they are pairs (max_pool_pairs.h), or, here, the
+// argmax of each window that covers a position is compared with the tap that would meet it.
 
 // The rows of dy whose windows cover the input row (depth, height), and the number of the first tap
 // in each.
@@ -32,46 +33,72 @@ struct CoveringRows {
   }
 };
 
-// A row of dx. Each of `lines` holds the gradients of a row of windows and, `size` elements on, the
-// taps they go to; `taps` has the number of the first tap that they meet this row with.
-template <class A>
-[[gnu::noinline]] void select_gradients(const PoolShape& g, const GradLine<A>& shape,
-                                        const A* const* lines, const int64_t* taps, int64_t count,
-                                        A* out) {
-  const int64_t step = shape.step.windows * g.block;
-  merge_row(g, shape.phase, out,
-            [&](const GradPhase& phase, int64_t i) __attribute__((always_inline)) {
-              Vec<A> total{};
-              for (int64_t k = 0; k < count; ++k) {
-                const A* line = lines[k] + i + (shape.margin - phase.offset) * g.block;
-                Mask<A> tap = splat_index<A>(taps[k] + phase.tap);
-                for (int64_t s = 0; s < phase.count; ++s, line += step) {
-                  const Mask<A> chosen = load_as<Mask<A>>(line + shape.size) == tap;
-                  total += (Vec<A>)((Mask<A>)load(line) & chosen);
-                  tap -= LaneInt<A>(shape.step.taps);
-                }
-              }
-              return total;
-            });
+// A run of elements of a row of dx, `columns` times. Each line holds the gradients of a row of
+// windows and, `size` elements on, the taps they go to. An element of the run has M windows of each
+// line, `step` elements apart, and their taps are `tap_step` apart.
+struct GradRun {
+  int64_t size, step, tap_step;
+  int64_t tap, offset;  // of the first window of the first element: its tap in a row, its place
+  int64_t length, columns, from_step, to_step;
+};
+// N lines, or `count` where N is 0; `taps` has the number of the first tap of each.
+template <int M, int N, class A>
+[[gnu::noinline]] void select_gradients(const GradRun& run, const A* const* lines,
+                                        const int64_t* taps, int64_t count, A* out) {
+  constexpr int64_t kLanes = lanes<A>;
+  const int64_t size = run.size, step = run.step, length = run.length;
+  const A* own[N ? N : 1];
+  Mask<A> wanted[N ? N : 1][M];
+  for (int k = 0; k < N; ++k)
+    for (int m = 0; m < M; ++m) wanted[k][m] = splat_index<A>(taps[k] + run.tap - m * run.tap_step);
+  for (int64_t column = 0; column < run.columns; ++column, out += run.to_step) {
+    const int64_t offset = run.offset + column * run.from_step;
+    for (int k = 0; k < N; ++k) own[k] = lines[k] + offset;
+    const auto total = [&](int64_t i) __attribute__((always_inline)) {
+      Vec<A> sum{};
+      const auto add = [&](const A* line, Mask<A> tap) __attribute__((always_inline)) {
+        const Mask<A> chosen = load_as<Mask<A>>(line + size) == tap;
+        sum += (Vec<A>)((Mask<A>)load(line) & chosen);
+      };
+      for (int k = 0; k < N; ++k)
+        for (int m = 0; m < M; ++m) add(own[k] + i + m * step, wanted[k][m]);
+      for (int64_t k = 0; N == 0 && k < count; ++k)
+        for (int m = 0; m < M; ++m)
+          add(lines[k] + offset + i + m * step,
+              splat_index<A>(taps[k] + run.tap - m * run.tap_step));
+      return sum;
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= length; i += kLanes) store(out + i, total(i));
+    if (i < length) store(out + length - kLanes, total(length - kLanes));
+  }
+}
+template <int M, class A>
+CNNKERN_INLINE auto select_lines(int64_t count) {
+  return count == 1   ? select_gradients<M, 1, A>
+         : count == 2 ? select_gradients<M, 2, A>
+         : count == 3 ? select_gradients<M, 3, A>
+                      : select_gradients<M, 0, A>;
 }
 
+// Where positions hold at least a vector of channels, and a column has three windows of a row at
+// most.
 template <class T, class I>
-void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, PoolScratch& scratch,
-                    int64_t begin, int64_t end) {
+void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
+                       PoolScratch& scratch, int64_t begin, int64_t end) {
   using A = Compute<T>;
-  constexpr int64_t kLanes = lanes<A>;
+  constexpr int64_t kLanes = lanes<A>, kTile = 512;
   const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const int64_t row = w.output * g.block, n = w.input * g.block;
-  const GradLine<A> shape(w, g.block, scratch);
+  const int64_t block = g.block, row = w.output * block, n = w.input * block;
+  const GradLine<A> shape(w, block, scratch);
   CoveringRows covers(g, scratch);
   const int64_t most = most_covering(d) * most_covering(h);
-  const auto places = [](const PoolAxis& a) {
-    return a.uneven ? most_covering(a) : (a.kernel - 1) * a.dilation / a.stride + 1;
-  };
+  const auto places = [](const PoolAxis& a) { return (a.kernel - 1) * a.dilation / a.stride + 1; };
   LineCache<A> cache(places(d), places(h), most, 2 * shape.size, A(0), scratch);
-  A* const buffer = take<A>(scratch, n + 2 * kLanes);
+  A* const buffer = std::is_same_v<T, A> ? nullptr : take<A>(scratch, n + kLanes);
   const A** const lines = take<const A*>(scratch, most);
-  const int64_t margin = shape.margin * g.block;
+  const int64_t margin = shape.margin * block;
+  const int64_t tile = w.stride == 1 ? w.input : larger(kTile / block, 1);
 
   for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
     const int64_t count = covers.find(g, at.depth, at.height);
@@ -84,110 +111,54 @@ void max_grad_lines(const PoolShape& g, const T* dy, const I* argmax, T* dx, Poo
       if (cache.held[place] == from) continue;
       auto* const taps = reinterpret_cast<LaneInt<A>*>(line + shape.size);
       if (cache.held[place] < 0) fill(taps, shape.size, LaneInt<A>(-1));
-      const I* const indices = argmax + from * row;
-      for (int64_t i = 0; i < row; i += kLanes) {
-        store(line + margin + i, load_first(dy + from * row + i, row - i));
-        Mask<A> which{};
-        if (row - i >= kLanes)
-          which = load_index<A>(indices + i);
-        else
-          for (int64_t e = 0; e < row - i; ++e) which[e] = indices[i + e];
+      for (int64_t next = 0; next < row; next += kLanes) {
+        const int64_t i = smaller(next, row - kLanes);
+        store(line + margin + i, load(dy + from * row + i));
+        const Mask<A> which = load_index<A>(argmax + from * row + i);
         std::memcpy(taps + margin + i, &which, sizeof which);
       }
       cache.held[place] = from;
     }
     T* const out = dx + begin * n;
-    A* const result = result_place(out, (end - begin) * n, n + 2 * kLanes, buffer);
-    select_gradients(g, shape, lines, covers.taps, count, result);
+    A* const result = result_place(out, n, n, buffer);
+    // Tile by tile, so that what its phases read is still near.
+    for (int64_t first = 0; first < w.input; first += tile * w.stride)
+      for (int64_t x = first; x < smaller(first + w.stride, w.input); ++x) {
+        const GradPhase phase = shape.phase[(x + w.pad_before) % w.stride];
+        const int64_t q = (x + w.pad_before) / w.stride - phase.offset;
+        const int64_t columns = smaller((w.input - x + w.stride - 1) / w.stride, tile);
+        GradRun run{shape.size, block,   w.stride, phase.tap,       margin + q * block,
+                    block,      columns, block,    w.stride * block};
+        if (w.stride == 1) run.length = columns * block, run.columns = 1;
+        A* const to = result + x * block;
+        if (phase.count == 0 || count == 0)
+          for (int64_t j = 0; j < run.columns; ++j) fill(to + j * run.to_step, run.length, A(0));
+        else
+          (phase.count == 1   ? select_lines<1, A>(count)
+           : phase.count == 2 ? select_lines<2, A>(count)
+                              : select_lines<3, A>(count))(run, lines, covers.taps, count, to);
+      }
     store_row(out, result, n);
   }
 }
-
-// The same where windows have different widths: each goes to the one element that it chose, if that
-// lies in this row.
-template <class T, class I>
-void max_grad_uneven(const PoolShape& g, const T* dy, const I* argmax, T* dx, PoolScratch& scratch,
-                     int64_t begin, int64_t end) {
-  using A = Compute<T>;
-  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const int64_t row = w.output * g.block, n = w.input * g.block;
-  CoveringRows covers(g, scratch);
-  A* const sums = take<A>(scratch, n + lanes<A>);
-  for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
-    const int64_t count = covers.find(g, at.depth, at.height);
-    const int64_t plane = at.image * d.output * h.output;
-    fill(sums, n, A(0));
-    for (int64_t k = 0; k < count; ++k)
-      for (int64_t q = 0, i = (plane + covers.rows[k]) * row; q < w.output; ++q) {
-        const int64_t first = begin_of(w, q), taps = smaller(w.kernel, w.input - first);
-        for (int64_t c = 0; c < g.block; ++c, ++i) {
-          const int64_t tap = int64_t(argmax[i]) - covers.taps[k];
-          if (tap >= 0 && tap < taps) sums[(first + tap) * g.block + c] += load_one(dy + i);
-        }
-      }
-    store_row(dx + begin * n, sums, n);
+// Comparing takes a step a tap, but for vectors: it is the faster way where windows have few taps.
+CNNKERN_INLINE bool few_taps(const PoolShape& g) {
+  int64_t taps = 1;
+  for (const PoolAxis& a : g.axis) {
+    if (a.uneven) return false;
+    taps *= a.kernel;
   }
-}
-
-template <class T, class I>
-void max_grad_channels(const PoolShape& g, const T* dy, const I* argmax, T* dx,
-                       PoolScratch& scratch, int64_t begin, int64_t end) {
-  using A = Compute<T>;
-  const PoolAxis &d = g.axis[0], &h = g.axis[1], &w = g.axis[2];
-  const int64_t row = w.output * g.block;
-  CoveringRows covers(g, scratch);
-  const Steps step(w);
-  Cover* const columns = take<Cover>(scratch, w.input);
-  for (int64_t x = 0; x < w.input; ++x) columns[x] = covering(w, step, x + w.pad_before);
-
-  for (RowIndex at(begin, d.input, h.input); begin < end; ++begin, at.next()) {
-    const int64_t count = covers.find(g, at.depth, at.height);
-    const int64_t plane = at.image * d.output * h.output;
-    for (int64_t x = 0; x < w.input; ++x) {
-      const Cover q = columns[x];
-      T* const out = dx + (begin * w.input + x) * g.block;
-      for_channels<A>(g.block, [&](int64_t c, auto number) __attribute__((always_inline)) {
-        constexpr int kVectors = decltype(number)::value;
-        Vec<A> total[kVectors] = {};
-        for (int64_t k = 0; k < count; ++k) {
-          int64_t from = (plane + covers.rows[k]) * row + q.window * g.block + c;
-          for (int64_t s = 0; s < q.count; ++s) {
-            const Mask<A> wanted = splat_index<A>(covers.taps[k] + tap_of(w, step, q, s));
-            for (int v = 0; v < kVectors; ++v) {
-              const Mask<A> which = load_index<A>(argmax + from + v * lanes<A>);
-              const Vec<A> value = load(dy + from + v * lanes<A>);
-              total[v] += (Vec<A>)((Mask<A>)value & (which == wanted));
-            }
-            from += step.windows * g.block;
-          }
-        }
-        for (int v = 0; v < kVectors; ++v) store(out + c + v * lanes<A>, total[v]);
-      });
-    }
-  }
-}
-
-// Where windows do not overlap, comparing takes one step an element of dx.
-CNNKERN_INLINE bool windows_overlap(const PoolShape& g) {
-  for (const PoolAxis& a : g.axis)
-    if (a.uneven || (a.kernel - 1) * a.dilation >= a.stride) return true;
-  return false;
+  const PoolAxis& w = g.axis[2];
+  return taps <= 12 && w.dilation == 1 && w.kernel <= 3 * w.stride;
 }
 
 template <class T, class I>
 void max_pool_grad(const PoolShape& g, const void* dy, const void* argmax, void* dx,
                    PoolScratch& scratch, int64_t begin, int64_t end) {
-  const T* const from = static_cast<const T*>(dy);
-  const I* const which = static_cast<const I*>(argmax);
-  T* const to = static_cast<T*>(dx);
-  const Band band(g, sizeof(Compute<T>));
-  const bool vectors = channels_fill_vectors<Compute<T>>(g);
-  if (band.size != 0 && (windows_overlap(g) || !vectors))
-    max_grad_scatter<T, I>(g, band, from, which, to, scratch, begin, end);
-  else if (vectors)
-    max_grad_channels<T, I>(g, from, which, to, scratch, begin, end);
-  else if (g.axis[2].uneven)
-    max_grad_uneven<T, I>(g, from, which, to, scratch, begin, end);
-  else
-    max_grad_lines<T, I>(g, from, which, to, scratch, begin, end);
+  using A = Compute<T>;
+  const auto run = windows_of_pairs(g)                          ? max_grad_pairs<T, I>
+                   : channels_fill_vectors<A>(g) && few_taps(g) ? max_grad_channels<T, I>
+                                                                : max_grad_scatter<T, I>;
+  run(g, static_cast<const T*>(dy), static_cast<const I*>(argmax), static_cast<T*>(dx), scratch,
+      begin, end);
 }

@@ -5,8 +5,10 @@
 #include "pool_rows.h"
 #include "pool_lines.h"
 #include "pool_channels.h"
+#include "max_pool_direct.h"
 #include "max_pool.h"
 #include "max_pool_scatter.h"
+#include "max_pool_pairs.h"
 #include "max_pool_grad.h"
 #include "avg_pool.h"
 

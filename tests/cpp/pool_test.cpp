@@ -169,13 +169,14 @@ double divisor_of(const PoolProblem& g, const Where& o, int64_t taps_inside) {
   return double(count);
 }
 
-bool choose_axis(PoolProblem& g, size_t a, int64_t least, int64_t most) {
+// `tiled`: windows lie side by side, as most networks have them.
+bool choose_axis(PoolProblem& g, size_t a, int64_t least, int64_t most, bool tiled) {
   const bool avg = g.kind == PoolKind::avg;
   g.input[a] = pick(least, most);
-  g.kernel[a] = pick(1, pick(0, 9) ? 5 : 18);
-  g.stride[a] = pick(0, 2) ? pick(1, 3) : pick(1, 9);
-  g.dilation[a] = avg || pick(0, 1) ? 1 : pick(1, 4);
-  const int64_t pad = pick(0, 1) ? g.kernel[a] / 2 : pick(0, 5) ? 0 : 6;
+  g.kernel[a] = tiled ? pick(1, 2) : pick(1, pick(0, 9) ? 5 : 18);
+  g.stride[a] = tiled ? g.kernel[a] : pick(0, 2) ? pick(1, 3) : pick(1, 9);
+  g.dilation[a] = avg || tiled || pick(0, 1) ? 1 : pick(1, 4);
+  const int64_t pad = tiled ? 0 : pick(0, 1) ? g.kernel[a] / 2 : pick(0, 5) ? 0 : 6;
   g.pad_before[a] = pick(0, pad);
   g.pad_after[a] = pick(0, pad);
   const int64_t reach = g.dilation[a] * (g.kernel[a] - 1) + 1;
@@ -215,7 +216,7 @@ bool choose(PoolProblem& g) {
   g.adaptive = pick(0, 3) == 0;
   if (g.adaptive) g.ceil_mode = false, g.count_include_pad = true, g.divisor = 0;
   // A few whose rows or planes are too large for the scratch of small ones.
-  const bool large = pick(0, 250) == 0;
+  const bool large = pick(0, 250) == 0, tiled = pick(0, 4) == 0;
   const int64_t side = g.rank == 1 ? 90000 : g.rank == 2 ? 350 : 30;
   if (large) g.n = 1, g.c = g.format == Format::contiguous ? pick(1, 2) : pick(1, 24);
   for (size_t a = 0; a < 3; ++a) {
@@ -224,7 +225,7 @@ bool choose(PoolProblem& g) {
     const int64_t most = g.rank == 3 ? 12 : a == 2 && !pick(0, 2) ? 90 : 24;
     if (g.adaptive)
       choose_parts(g, a, large ? side / 2 : 1, large ? side : most);
-    else if (!choose_axis(g, a, large ? side / 2 : 1, large ? side : most))
+    else if (!choose_axis(g, a, large ? side / 2 : 1, large ? side : most, tiled))
       return false;
   }
   return true;
