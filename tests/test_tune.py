@@ -20,7 +20,7 @@ from cnnkern.benchmark.tune import Choice, plans_text, tune
 from cnnkern.cli.main import main
 from cnnkern.problem import parse
 
-TEXT = "conv2d 2x8x9x9 8x8x3x3"
+TEXT = "conv2d 2x8x9x9 8x8x3x3 dilation=2"
 OTHER = "conv2d 1x4x7x7 4x4x3x3 stride=2"
 ISA = _C.info()["isa"]
 

@@ -27,11 +27,11 @@ GENERAL = {"auto", "direct", "im2col"}
     ("problem", "algorithms"),
     [
         (CONV, GENERAL),
-        (DEPTHWISE + " dtype=bfloat16 format=channels_last", {*GENERAL, "depthwise"}),
+        (DEPTHWISE + " dtype=bfloat16 format=channels_last", {*GENERAL, "depthwise", "winograd"}),
         ("conv_transpose3d 1x3x3x4x3 3x2x2x3x2 stride=2 bias dtype=float64", GENERAL),
         ("max_pool2d 2x3x9x9 kernel=3 stride=2 dtype=float16", {"auto"}),
         ("avg_pool1d 2x3x11 kernel=3 ceil count_include_pad=false padding=1", {"auto"}),
-        ("conv2d 0x4x6x6 8x4x3x3 padding=1", GENERAL),
+        ("conv2d 0x4x6x6 8x4x3x3 padding=1", {*GENERAL, "winograd"}),
     ],
 )  # fmt: skip
 def test_every_algorithm_that_serves_passes_in_every_direction(problem, algorithms):
@@ -66,7 +66,7 @@ def test_on_the_emulator(capsys):
     ]
     assert main(["verify", *arguments]) == 0
     out = capsys.readouterr().out
-    assert "2 problems, 14 cases: 11 passed, 3 refused, 0 failed" in out
+    assert "2 problems, 17 cases: 11 passed, 6 refused, 0 failed" in out
     assert "emulated   depthwise   weight_grad   float32" in out
 
 
@@ -91,13 +91,13 @@ def test_a_failure_is_made_small_and_its_command_shows_it(planted, capsys, tmp_p
     arguments = [word for problem in problems for word in ("--problem", problem)]
     assert main(["verify", *arguments, "--seed", "3", "--json", str(file)]) == 1
     out = capsys.readouterr().out
-    assert "3 problems, 36 cases: 28 passed, 6 refused, 2 failed" in out
+    assert "3 problems, 45 cases: 30 passed, 13 refused, 2 failed" in out
     assert "FAILED direct, weight_grad, on cpu:" in out
     assert f"{CONV}: direct, weight_grad: weight.grad: 1 of 324 elements differ" in out
     assert "1 more failed, such as" in out
     data = json.loads(file.read_text())
     assert data["complete"]
-    assert len(data["outcomes"]) == 36
+    assert len(data["outcomes"]) == 45
     (failure,) = data["failures"]
     assert failure["smallest"]["problem"] == "conv1d 1x1x2 1x1x1 stride=2"
     assert f"  {failure['command']}\n" in out
@@ -189,7 +189,7 @@ def test_an_interruption_keeps_what_was_verified(monkeypatch, capsys, tmp_path):
         (["--suite", "resnet05"], "unknown suite 'resnet05'; did you mean 'resnet50'"),
         (["--problem", "conv2d 1x1x5x5 1x1x3x3 strid=2"], "did you mean 'stride'"),
         (["--problem", "conv2d 1x1x5x5 1x1x3x3 strid=2"], "\n                         ^"),
-        (["--algorithm", "winograd"], "expected auto, direct, depthwise, im2col or all"),
+        (["--algorithm", "fft"], "expected auto, direct, depthwise, im2col, winograd or all"),
         (["--direction", "backward"], "expected forward, input_grad, weight_grad or all"),
         (["--random", "0"], "--random: expected a whole number of at least 1, got '0'"),
         (["--device", "tpu"], "--device: invalid choice: 'tpu'"),

@@ -30,6 +30,8 @@ Sizes sizes_of(const ConvProblem& g, Direction direction) {
   return s;
 }
 
+std::string pair_text(const Extent& e) { return std::to_string(e[1]) + "x" + std::to_string(e[2]); }
+
 double winograd_cost(const Sizes& s, int64_t tile) {
   const double points = double((tile + 2) * (tile + 2)), cin = double(s.cin), cout = double(s.cout);
   const double tiles = double((s.height + tile - 1) / tile) * double((s.width + tile - 1) / tile);
@@ -40,17 +42,14 @@ double winograd_cost(const Sizes& s, int64_t tile) {
 }  // namespace
 
 std::string winograd_refusal(const ConvProblem& g, Direction direction) {
-  if (direction == Direction::weight_grad) return "has forward and input_grad of 3x3 filters only";
+  const auto all = [](const Extent& e, int64_t value) { return e[1] == value && e[2] == value; };
   if (g.dtype == DataType::float64) return "dtype is float64, needs float32 sums";
   if (g.input[0] != 1 || g.output[0] != 1 || g.kernel[0] != 1)
     return "input depth is " + std::to_string(g.input[0]) + ", needs 1 and no padding there";
-  for (int i = 1; i < 3; ++i) {
-    if (g.kernel[i] == 3 && g.stride[i] == 1 && g.dilation[i] == 1) continue;
-    return "kernel " + std::to_string(g.kernel[1]) + "x" + std::to_string(g.kernel[2]) +
-           ", stride " + std::to_string(g.stride[1]) + "x" + std::to_string(g.stride[2]) +
-           ", dilation " + std::to_string(g.dilation[1]) + "x" + std::to_string(g.dilation[2]) +
-           "; needs kernel 3x3, stride 1x1, dilation 1x1";
-  }
+  if (!all(g.kernel, 3)) return "kernel is " + pair_text(g.kernel) + ", needs 3x3";
+  if (!all(g.stride, 1)) return "stride is " + pair_text(g.stride) + ", needs 1x1";
+  if (!all(g.dilation, 1)) return "dilation is " + pair_text(g.dilation) + ", needs 1x1";
+  if (direction == Direction::weight_grad) return "has no weight gradient of 3x3 filters";
   const auto phases = direction == Direction::forward ? std::vector<Axes>{forward_axes(g)}
                                                       : input_grad_phases(g).phases;
   if (phases.empty() || (phases[0][1].taps == 3 && phases[0][2].taps == 3)) return "";
