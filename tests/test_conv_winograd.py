@@ -16,7 +16,7 @@ DIRECTIONS = ("forward", "input_grad")
 # one, filters in several passes (the last line), channels and filters that fill no vector.
 SIZES = [
     "conv2d 2x16x8x8 16x16x3x3 padding=1",
-    "conv2d 3x5x7x9 3x5x3x3 padding=1 bias",
+    "conv2d 3x5x7x9 4x5x3x3 padding=1 bias",
     "conv2d 1x13x3x3 7x13x3x3",
     "conv2d 1x8x4x61 9x8x3x3 padding=0:2,2:1 bias activation=relu",
     "conv2d 17x16x4x4 33x16x3x3 padding=1",
@@ -110,6 +110,11 @@ def test_what_is_not_finite_stays_in_its_windows(channels, value):
         ("conv2d 1x16x9x9 8x16x3x3", "weight_grad", "has no weight gradient of 3x3 filters"),
         ("conv2d 1x16x9x9 8x16x3x3 dtype=float64", "forward", "float64, needs float32 sums"),
         ("conv3d 1x16x2x9x9 8x16x1x3x3", "forward", "input depth is 2, needs 1"),
+        (
+            "conv2d 1x6x9x9 8x3x3x3 groups=2",
+            "forward",
+            "C/groups is 3, K/groups 4, needs 4 of both",
+        ),
         ("conv2d 1x16x1x9 8x16x3x3 padding=1", "forward", "3x3 taps see nothing but padding"),
     ],
 )
@@ -119,10 +124,10 @@ def test_refusals_say_why(problem, direction, reason):
 
 
 def test_is_passed_over_where_it_saves_little():
-    made = plan("conv2d 8x3x64x64 64x3x3x3 padding=1")
+    made = plan("conv2d 8x4x64x64 64x4x3x3 padding=1")
     assert made.algorithm == "direct"
     assert "its transforms leave" in dict(made.refused)["winograd"]
-    assert plan("conv2d 8x3x64x64 64x3x3x3 padding=1", algorithm="winograd").algorithm == "winograd"
+    assert plan("conv2d 8x4x64x64 64x4x3x3 padding=1", algorithm="winograd").algorithm == "winograd"
 
 
 def test_borders_other_than_zeros_are_direct():

@@ -86,7 +86,7 @@ def test_each_problem_is_measured_once() -> None:
     found = list(
         tune(
             layers(TEXT, f"{TEXT} bias", f"{TEXT} relu", "max_pool2d 1x1x4x4 kernel=2",
-                   "conv_transpose2d 2x8x7x7 8x8x3x3"),  # the input gradient of the first
+                   "conv_transpose2d 2x8x5x5 8x8x3x3 dilation=2"),  # the first's input gradient
             clock,
         )
     )  # fmt: skip

@@ -27,7 +27,7 @@ GENERAL = {"auto", "direct", "im2col"}
     ("problem", "algorithms"),
     [
         (CONV, GENERAL),
-        (DEPTHWISE + " dtype=bfloat16 format=channels_last", {*GENERAL, "depthwise", "winograd"}),
+        (DEPTHWISE + " dtype=bfloat16 format=channels_last", {*GENERAL, "depthwise"}),
         ("conv_transpose3d 1x3x3x4x3 3x2x2x3x2 stride=2 bias dtype=float64", GENERAL),
         ("max_pool2d 2x3x9x9 kernel=3 stride=2 dtype=float16", {"auto"}),
         ("avg_pool1d 2x3x11 kernel=3 ceil count_include_pad=false padding=1", {"auto"}),
@@ -91,7 +91,7 @@ def test_a_failure_is_made_small_and_its_command_shows_it(planted, capsys, tmp_p
     arguments = [word for problem in problems for word in ("--problem", problem)]
     assert main(["verify", *arguments, "--seed", "3", "--json", str(file)]) == 1
     out = capsys.readouterr().out
-    assert "3 problems, 45 cases: 30 passed, 13 refused, 2 failed" in out
+    assert "3 problems, 45 cases: 28 passed, 15 refused, 2 failed" in out
     assert "FAILED direct, weight_grad, on cpu:" in out
     assert f"{CONV}: direct, weight_grad: weight.grad: 1 of 324 elements differ" in out
     assert "1 more failed, such as" in out

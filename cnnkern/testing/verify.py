@@ -80,7 +80,7 @@ def verify_problem(
         direct passed
         depthwise refused C/groups is 3, needs 1; C = 3, groups = 1
         im2col passed
-        winograd passed
+        winograd refused C/groups is 3, K/groups 4, needs 4 of both
     """
     text = str(_C.parse(problem))
     call = Call.parse(text)

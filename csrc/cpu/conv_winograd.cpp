@@ -13,6 +13,8 @@ namespace {
 // The error of a tile of 4 grows with the root of the channels, what the rule of cnnkern.testing
 // allows with the channels: from here on it keeps the rule with room to spare.
 constexpr int64_t kAccurateChannels = 512;
+// Below it, transforms are most of the work.
+constexpr int64_t kLeastChannels = 4;
 // Images that share the transform of the filters. Not the batch: its size must not choose.
 constexpr double kImages = 4;
 // In multiply-adds, what each value costs: of the transformed source, of the products, of the
@@ -49,6 +51,10 @@ std::string winograd_refusal(const ConvProblem& g, Direction direction) {
   if (!all(g.kernel, 3)) return "kernel is " + pair_text(g.kernel) + ", needs 3x3";
   if (!all(g.stride, 1)) return "stride is " + pair_text(g.stride) + ", needs 1x1";
   if (!all(g.dilation, 1)) return "dilation is " + pair_text(g.dilation) + ", needs 1x1";
+  if (std::min(g.c, g.k) < kLeastChannels * g.groups)
+    return "C/groups is " + std::to_string(g.c / g.groups) + ", K/groups " +
+           std::to_string(g.k / g.groups) + ", needs " + std::to_string(kLeastChannels) +
+           " of both";
   if (direction == Direction::weight_grad) return "has no weight gradient of 3x3 filters";
   const auto phases = direction == Direction::forward ? std::vector<Axes>{forward_axes(g)}
                                                       : input_grad_phases(g).phases;
