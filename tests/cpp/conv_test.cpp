@@ -246,7 +246,7 @@ ConvProblem random_winograd_problem() {
       g.output[a] = g.input[a] + g.pad_before[a] + g.pad_after[a] - kernel + 1;
       work *= double(kernel * std::max<int64_t>(g.output[a], 0));
     }
-    const bool valid = g.output[1] > 0 && g.output[2] > 0 && work < 3e6;
+    const bool valid = g.output[1] > 0 && g.output[2] > 0 && work < 1e6;
     if (valid && cpu::winograd_refusal(g, Direction::forward).empty() &&
         cpu::winograd_refusal(g, Direction::input_grad).empty())
       return g;
@@ -272,6 +272,7 @@ struct Checker {
   const ConvProblem& g;
   std::string what;
   bool integers;
+  bool by_tiles = false;  // errors are of the size of the largest sum beside an element
 
   bool fail(const char* how) const {
     std::printf("%s: %s: %s\n", what.c_str(), how, text(g).c_str());
@@ -280,13 +281,15 @@ struct Checker {
   bool matches(const Tensor& out, const Reference& reference) const {
     const TypeFacts& facts = kTypes[int(g.dtype)];
     bool good = true;
+    double largest = 0;
+    for (double magnitude : reference.magnitude) largest = std::max(largest, magnitude);
     out.each([&](const Sizes& i) {
+      const double sum = by_tiles ? largest : reference.magnitude[reference.at(i)];
       const double want = reference.sum[reference.at(i)], got = out.get(i);
-      const double slack =
-          integers ? 0
-                   : facts.roundoff * std::fabs(want) * 1.01 +
-                         facts.sum_roundoff * 24 * reference.magnitude[reference.at(i)] +
-                         (g.dtype == DataType::float16 ? 0x1p-24 : 0);
+      const double slack = integers ? 0
+                                    : facts.roundoff * std::fabs(want) * 1.01 +
+                                          facts.sum_roundoff * 24 * sum +
+                                          (g.dtype == DataType::float16 ? 0x1p-24 : 0);
       const double exact = integers ? rounded(want, g.dtype) : want;
       if (good && !(std::fabs(got - exact) <= slack)) {
         std::printf("at %d,%d,%d,%d,%d expected %.9g got %.9g\n", int(i[0]), int(i[1]), int(i[2]),
@@ -315,6 +318,7 @@ bool run_both(Tensor& out, Tensor& second, const Run& run) {
 
 bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool integers) {
   const auto layout = [] { return int(pick(0, 3)); };
+  const bool by_tiles = algorithm == Algorithm::winograd;
   Tensor x(g.dtype, {g.n, g.c, g.input[0], g.input[1], g.input[2]}, layout());
   Tensor w(g.dtype, {g.k, g.c / g.groups, g.kernel[0], g.kernel[1], g.kernel[2]}, layout());
   Tensor y(g.dtype, {g.n, g.k, g.output[0], g.output[1], g.output[2]}, layout());
@@ -343,7 +347,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
       r.add(o, x.get(i) * w.get(tap));
     });
     with_bias(r, bias);
-    const Checker c{g, std::string(name) + " forward", integers};
+    const Checker c{g, std::string(name) + " forward", integers, by_tiles};
     const bool same = run_both(y, none, [&](const cpu::ParallelFor& parallel) {
       cpu::conv_forward(g, algorithm, x.view(), w.view(), g.bias ? bias.view().data : nullptr,
                         y.view(), parallel);
@@ -360,7 +364,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
       r.add(i, dy.get(o) * w.get(tap));
     });
     with_bias(r, bias);
-    const Checker c{g, std::string(name) + " input gradient", integers};
+    const Checker c{g, std::string(name) + " input gradient", integers, by_tiles};
     const bool same = run_both(dx, none, [&](const cpu::ParallelFor& parallel) {
       cpu::conv_input_grad(g, algorithm, dy.view(), w.view(), g.bias ? bias.view().data : nullptr,
                            dx.view(), parallel);
@@ -398,11 +402,13 @@ int main(int argc, char** argv) {
     bool good = check(g, Algorithm::direct, "direct", integers);
     good = check(g, Algorithm::im2col, "im2col", integers) && good;
     if (g.groups == g.c) good = check(g, Algorithm::depthwise, "depthwise", integers) && good;
-    const ConvProblem w = random_winograd_problem();
-    bool exact = integers;
-    for (Direction direction : {Direction::forward, Direction::input_grad})
-      exact = exact && cpu::winograd_choice(w, direction).tile == 2;
-    good = check(w, Algorithm::winograd, "winograd", exact) && good;
+    if (i % 4 == 0) {
+      const ConvProblem w = random_winograd_problem();
+      bool exact = integers;
+      for (Direction direction : {Direction::forward, Direction::input_grad})
+        exact = exact && cpu::winograd_choice(w, direction).tile == 2;
+      good = check(w, Algorithm::winograd, "winograd", exact) && good;
+    }
     failures += !good;
   }
   std::printf("conv_test: %s, seed %llu: %lld problems, %lld failed\n", cpu::isa_name(),
