@@ -107,7 +107,9 @@ def remove_stale_objects(folder: Path) -> None:
         if not target.exists():
             continue
         built = target.stat().st_mtime
-        if not all(Path(h).exists() and Path(h).stat().st_mtime <= built for h in headers):
+        # A compiler cache writes paths relative to where the compiler runs.
+        paths = [folder / header for header in headers]
+        if not all(path.exists() and path.stat().st_mtime <= built for path in paths):
             target.unlink()
 
 

@@ -60,7 +60,7 @@ def test_tables_and_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert words in printed
     result = read_result(tmp_path / "r.json")
     assert result.complete
-    assert len(result.rows) == 2 * (2 * 2 + 3)
+    assert len(result.rows) == 2 * (2 * 3 + 3)
     assert {"device", "isa", "torch", "commit", "date", "cpu_flags", "before", "after"} <= set(
         result.machine
     )

@@ -73,7 +73,7 @@ def test_algorithms_are_what_plans_say(capsys: pytest.CaptureFixture[str]) -> No
         *(
             (op, name)
             for op in ("conv", "conv_transpose")
-            for name in ("direct", "depthwise", "im2col")
+            for name in ("direct", "depthwise", "im2col", "winograd")
         ),
         ("max_pool", "direct"),
         ("avg_pool", "direct"),
