@@ -79,7 +79,7 @@ check-cpp:
 	@$(MAKE) --no-print-directory -j$(MAX_JOBS) $(CHECK_PROGRAMS)
 	@tools/run_checks.sh $(CHECK_PROGRAMS)
 
-# What this machine cannot run is compiled only, which takes a fifth of the time.
+# What this machine cannot run is compiled only: sanitizers would cost time and check nothing.
 ifeq (,$(findstring avx512vl,$(shell grep -m1 '^flags' /proc/cpuinfo 2>/dev/null)))
 $(CHECK)/csrc/cpu/isa_avx512.o $(CHECK)/csrc/cpu/isa_avx512_bf16.o: CHECK_SANITIZE := -O0
 endif
