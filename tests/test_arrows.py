@@ -38,6 +38,7 @@ MAY_INCLUDE = {
         "cpu/isa.h",
         "cpu/conv.h",
         "cpu/conv_blocking.h",
+        "cpu/conv_pixels.h",
         "cpu/conv_winograd.h",
         "cuda/conv_direct.h",
         "cuda/conv_depthwise.h",

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conv.h"
 
+#include <algorithm>
+
 #include "conv_drivers.h"
 
 namespace cnnkern::cpu {
@@ -11,6 +13,8 @@ void conv_forward(const ConvProblem& g, Algorithm algorithm, const View& x, cons
     return depthwise_conv(g, Direction::forward, x, w, bias, y, parallel);
   if (algorithm == Algorithm::winograd)
     return winograd_conv(g, Direction::forward, x, w, bias, y, parallel);
+  if (algorithm == Algorithm::direct && pixels_conv(g, Direction::forward, x, w, bias, y, parallel))
+    return;
   gather_conv(g, Direction::forward, algorithm, x, w, bias, y, parallel);
 }
 
@@ -20,6 +24,9 @@ void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, 
     return depthwise_conv(g, Direction::input_grad, dy, w, bias, dx, parallel);
   if (algorithm == Algorithm::winograd)
     return winograd_conv(g, Direction::input_grad, dy, w, bias, dx, parallel);
+  if (algorithm == Algorithm::direct &&
+      pixels_conv(g, Direction::input_grad, dy, w, bias, dx, parallel))
+    return;
   gather_conv(g, Direction::input_grad, algorithm, dy, w, bias, dx, parallel);
 }
 
@@ -37,8 +44,11 @@ int64_t conv_workspace_bytes(const ConvProblem& g, Direction direction, Algorith
     return filters ? depthwise_weight_grad_workspace(g, threads)
                    : depthwise_conv_workspace(g, direction, threads);
   if (algorithm == Algorithm::winograd) return winograd_conv_workspace(g, direction, threads);
-  return filters ? dense_weight_grad_workspace(g, algorithm, threads)
-                 : gather_conv_workspace(g, direction, algorithm, threads);
+  if (filters) return dense_weight_grad_workspace(g, algorithm, threads);
+  const int64_t gather = gather_conv_workspace(g, direction, algorithm, threads);
+  if (algorithm != Algorithm::direct) return gather;
+  // In front of other borders than zeros, direct gathers.
+  return std::max(gather, pixels_conv_workspace(g, direction, threads));
 }
 
 }  // namespace cnnkern::cpu

@@ -11,6 +11,11 @@ void gather_conv(const ConvProblem&, Direction, Algorithm, const View& x, const 
                  const void* bias, const View& y, const ParallelFor&);
 int64_t gather_conv_workspace(const ConvProblem&, Direction, Algorithm, int64_t threads);
 
+// Direct with pixels for lanes; false, and nothing done, where the gather has to serve.
+bool pixels_conv(const ConvProblem&, Direction, const View& x, const View& w, const void* bias,
+                 const View& y, const ParallelFor&);
+int64_t pixels_conv_workspace(const ConvProblem&, Direction, int64_t threads);
+
 void dense_weight_grad(const ConvProblem&, Algorithm, const View& dy, const View& x, const View& dw,
                        DataType result, void* db, const ParallelFor&);
 int64_t dense_weight_grad_workspace(const ConvProblem&, Algorithm, int64_t threads);

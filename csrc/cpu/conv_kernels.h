@@ -5,6 +5,7 @@
 #include "conv_store.h"
 #include "conv_filters.h"
 #include "conv_gather_kernel.h"
+#include "conv_pixels_kernel.h"
 #include "conv_weight_grad_kernel.h"
 #include "conv_depthwise_kernel.h"
 #include "conv_winograd_kernel.h"
@@ -14,6 +15,7 @@ constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>,
                                              kMaxVectors,
                                              pack_filters<T>,
                                              gather<T>,
+                                             pixels<T>,
                                              weight_grad<T>,
                                              weight_grad_store<T>,
                                              depthwise<T>,

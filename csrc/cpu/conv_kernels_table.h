@@ -139,6 +139,40 @@ struct DepthwiseWeightGradCall {
   int64_t tasks() const { return splits * channel_blocks; }
 };
 
+// Few destination channels a group: lanes are pixels of a row. The phases of an input gradient (a
+// forward has one) read the same strip: [channel][depth][height][width], padding written in.
+struct PixelPhase {
+  Axes axes;
+  const void* filters;  // packed as for a gather
+  const int64_t* taps;  // offsets in a strip from where the block begins
+};
+struct PixelCall {
+  const PixelPhase* phases;
+  int64_t phase_count, images, groups, cin, cout;
+  Extent lattice;        // outputs of the longest phase along each axis
+  Extent block, blocks;  // of these: one along the depth
+  Extent stride, in;     // of the source
+  Extent first, reach;   // the first output reads from here, so many positions
+  // Elements from row to row, depth to depth, channel to channel of a strip. Sums have rows of the
+  // same length; a line of vectors runs on from row to row, over columns that nobody wants, or ends
+  // with each.
+  int64_t row, slice, plane, sums_plane;
+  bool run_on;
+  int64_t channels;      // of a strip
+  int64_t segment_taps;  // whose terms of a strip are added up by themselves
+  const void* x;
+  Strides xs;
+  void* y;
+  Strides ys;
+  const void* bias;  // groups * cout values, or null
+  bool relu;
+  int64_t tasks() const { return images * groups * blocks[0] * blocks[1] * blocks[2]; }
+};
+struct PixelScratch {
+  void *strip, *sums;  // sums: [phase][filter][row]
+};
+constexpr int64_t kFewFilters = 4;
+
 // Filters of 3x3 taps, packed, and transformed to the points of a tile.
 struct WinogradFilters {
   const void* packed;       // of all filters
@@ -177,6 +211,7 @@ struct ConvTypeKernels {
   int vectors;  // of filters in the widest tile: packed filters come in blocks of so many
   void (*pack_filters)(const FilterPack&, int64_t begin, int64_t end);  // tasks: groups * vectors
   void (*gather)(const GatherCall&, const GatherScratch&, int64_t begin, int64_t end);
+  void (*pixels)(const PixelCall&, const PixelScratch&, int64_t begin, int64_t end);
   void (*weight_grad)(const WeightGradCall&, const WeightGradScratch&, int64_t begin, int64_t end);
   // Tasks: groups * filter_blocks * channel_blocks; adds the splits in order and stores.
   void (*weight_grad_store)(const WeightGradCall&, int64_t begin, int64_t end);

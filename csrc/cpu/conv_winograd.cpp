@@ -65,8 +65,7 @@ std::string winograd_refusal(const ConvProblem& g, Direction direction) {
 WinogradChoice winograd_choice(const ConvProblem& g, Direction direction) {
   const Sizes s = sizes_of(g, direction);
   const double two = winograd_cost(s, 2), four = winograd_cost(s, 4);
-  const char* force = std::getenv("TILE");
-  const bool larger = force ? *force == 52 : s.cin >= kAccurateChannels && four < two;
+  const bool larger = s.cin >= kAccurateChannels && four < two;
   const double positions = double(s.height) * double(s.width);
   const double direct = 9 * double(s.cin) * double(s.cout) * (kImages * positions + kPackCost);
   return {larger ? 4 : 2, (larger ? four : two) / std::max(direct, 1.0)};

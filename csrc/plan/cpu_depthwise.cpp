@@ -19,7 +19,8 @@ namespace {
 std::string refuse(const ConvProblem& g, Direction) { return refuse_unless_depthwise(g); }
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
-  return cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
+  return cost_of(work_of(g), tile_share(g, direction, filters_fill(g, direction, traits)), g.dtype,
+                 traits);
 }
 
 int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "../cpu/conv.h"
 #include "../cpu/conv_blocking.h"
+#include "../cpu/conv_pixels.h"
 #include "candidates.h"
 #include "cpu_cost.h"
 
@@ -27,7 +28,10 @@ std::string refuse(const ConvProblem& g, Direction direction) {
 }
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
-  return cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
+  const int64_t lanes = lanes_of(g.dtype, traits);
+  const double fill = cpu::pixels_serve(g, direction, lanes) ? cpu::pixels_fill(g, direction, lanes)
+                                                             : filters_fill(g, direction, traits);
+  return cost_of(work_of(g), tile_share(g, direction, fill), g.dtype, traits);
 }
 
 int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {

@@ -21,7 +21,8 @@ Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits)
     runs *= static_cast<double>(g.kernel[i]);
     if (backward) runs /= static_cast<double>(g.stride[i]);
   }
-  Cost cost = cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
+  Cost cost = cost_of(work_of(g), tile_share(g, direction, filters_fill(g, direction, traits)),
+                      g.dtype, traits);
   cost.flops_us += runs * kRunUs / static_cast<double>(traits.cores);
   return cost;
 }

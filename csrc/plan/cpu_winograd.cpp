@@ -14,7 +14,8 @@ namespace {
 constexpr double kWorthwhile = 0.9;
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
-  Cost cost = cost_of(work_of(g), tile_share(g, direction, traits), g.dtype, traits);
+  Cost cost = cost_of(work_of(g), tile_share(g, direction, filters_fill(g, direction, traits)),
+                      g.dtype, traits);
   cost.flops_us *= cpu::winograd_choice(g, direction).share;
   return cost;
 }

@@ -46,6 +46,13 @@ MUTATIONS = (
         "call.bias = gradient ? bias : nullptr;",
     ),
     Mutation(
+        "a missing bias where lanes are pixels",
+        "cpu/conv_pixels_driver.cpp",
+        "call.bias = bias;",
+        "call.bias = nullptr;",
+        "test_conv_pixels.py",
+    ),
+    Mutation(
         "an unwritten border",
         "cpu/conv_blocking.cpp",
         "axis.blocks = divide_up(axis.out, axis.block);",
