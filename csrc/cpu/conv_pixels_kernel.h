@@ -99,8 +99,9 @@ inline void pack_pixels(const PixelCall& g, const Extent& at, const Extent& size
       const bool outside = d < 0 || d >= g.in[0] || h < 0 || h >= g.in[1];
       const int64_t left = outside ? extent[2] : begin, right = outside ? extent[2] : end;
       for (int64_t c = 0; c < channels; ++c) {
-        clear(row + c * g.plane, left);
-        clear(row + c * g.plane + right, extent[2] - right);
+        A* const to = row + c * g.plane;
+        for (int64_t e = 0; e < left; ++e) to[e] = 0;
+        for (int64_t e = right; e < extent[2]; ++e) to[e] = 0;
       }
       // Channels take the place of pixels here: each has a row of its own.
       if (left < right)
@@ -124,6 +125,21 @@ inline void store_pixels(const A* sums, int64_t pixels, A bias, bool relu, T* y,
     store(one, value);
     const int64_t count = smaller(n, pixels - i);
     for (int64_t j = 0; j < count; ++j) store_one(y + (i + j) * step, one[j]);
+  }
+}
+
+// Rows of two phases whose columns lie side by side in y.
+template <class T, class A = Compute<T>>
+inline void store_pixel_pairs(const A* even, const A* odd, int64_t pixels, A bias, bool relu,
+                              T* y) {
+  constexpr int n = lanes<A>;
+  const Vec<A> b = splat(bias);
+  for (int64_t i = 0; i < pixels; i += 2 * n) {
+    Vec<A> left, right;
+    merge_pairs<A>(finish<A>(load(even + i / 2) + b, relu), finish<A>(load(odd + i / 2) + b, relu),
+                   left, right);
+    store_first(y + i, left, pixels - i);
+    store_first(y + i + n, right, pixels - i - n);
   }
 }
 
@@ -183,16 +199,25 @@ inline void pixels(const PixelCall& g, const PixelScratch& scratch, int64_t begi
         add_phase(g, phase, rows, width, strip, channels, filters, sums, c == 0);
       });
     }
+    const bool pairs = g.ys[4] == 1 && g.phases[0].axes[2].spacing == 2 && g.phase_count > 1 &&
+                       g.phases[1].axes[2].first == 1;
     for_each_phase([&](const PixelPhase& phase, const A* sums, int64_t rows, int64_t width) {
       const auto position = [&](int i, int64_t o) {
         return (phase.axes[i].first + (at[i] + o) * phase.axes[i].spacing) * g.ys[i + 2];
       };
-      for (int64_t k = 0; k < g.cout; ++k, sums += g.sums_plane) {
+      if (pairs && phase.axes[2].first == 1) return;  // stored with the phase before it
+      const A* const next = sums + g.cout * g.sums_plane;
+      const int64_t odd = pairs ? larger(0, smaller(size[2], (&phase)[1].axes[2].out - at[2])) : 0;
+      for (int64_t k = 0; k < g.cout; ++k) {
         const A bias = g.bias ? load_one(static_cast<const T*>(g.bias) + group * g.cout + k) : A(0);
-        for (int64_t row = 0; row < rows; ++row)
-          store_pixels<T>(sums + row * g.row, width, bias, g.relu,
-                          y + k * g.ys[1] + position(0, 0) + position(1, row) + position(2, 0),
-                          phase.axes[2].spacing * g.ys[4]);
+        for (int64_t row = 0; row < rows; ++row) {
+          const A* const from = sums + k * g.sums_plane + row * g.row;
+          T* const to = y + k * g.ys[1] + position(0, 0) + position(1, row) + position(2, 0);
+          if (pairs)
+            store_pixel_pairs<T>(from, next + (from - sums), width + odd, bias, g.relu, to);
+          else
+            store_pixels<T>(from, width, bias, g.relu, to, phase.axes[2].spacing * g.ys[4]);
+        }
       }
     });
   }

@@ -3,29 +3,6 @@
 // that tap s of all windows of a row is one unit-stride run, whatever stride, dilation, block and
 // storage type. And back: the phases of a gradient merged into a row.
 
-template <class A, int... I>
-CNNKERN_INLINE void split_pairs(Vec<A> a, Vec<A> b, Vec<A>& even, Vec<A>& odd,
-                                std::integer_sequence<int, I...>) {
-  even = __builtin_shufflevector(a, b, (2 * I)...);
-  odd = __builtin_shufflevector(a, b, (2 * I + 1)...);
-}
-// Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
-template <class A>
-CNNKERN_INLINE void split_pairs(Vec<A> a, Vec<A> b, Vec<A>& even, Vec<A>& odd) {
-  split_pairs<A>(a, b, even, odd, std::make_integer_sequence<int, lanes<A>>());
-}
-template <class A, int... I>
-CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b,
-                                std::integer_sequence<int, I...>) {
-  constexpr int kLanes = lanes<A>;
-  a = __builtin_shufflevector(even, odd, (I / 2 + I % 2 * kLanes)...);
-  b = __builtin_shufflevector(even, odd, (I / 2 + I % 2 * kLanes + kLanes / 2)...);
-}
-template <class A>
-CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b) {
-  merge_pairs<A>(even, odd, a, b, std::make_integer_sequence<int, lanes<A>>());
-}
-
 // Elements f, f + 3, f + 6, ... of a, b and c in a row.
 template <class A, int f, int... I>
 CNNKERN_INLINE Vec<A> every_third(Vec<A> a, Vec<A> b, Vec<A> c, std::integer_sequence<int, I...>) {

@@ -201,6 +201,29 @@ CNNKERN_INLINE V larger_or_nan(V best, V v) {
   return (v > best) | (v != v) ? v : best;
 }
 
+template <class A, int... I>
+CNNKERN_INLINE void split_pairs(Vec<A> a, Vec<A> b, Vec<A>& even, Vec<A>& odd,
+                                std::integer_sequence<int, I...>) {
+  even = __builtin_shufflevector(a, b, (2 * I)...);
+  odd = __builtin_shufflevector(a, b, (2 * I + 1)...);
+}
+// Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
+template <class A>
+CNNKERN_INLINE void split_pairs(Vec<A> a, Vec<A> b, Vec<A>& even, Vec<A>& odd) {
+  split_pairs<A>(a, b, even, odd, std::make_integer_sequence<int, lanes<A>>());
+}
+template <class A, int... I>
+CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b,
+                                std::integer_sequence<int, I...>) {
+  constexpr int kLanes = lanes<A>;
+  a = __builtin_shufflevector(even, odd, (I / 2 + I % 2 * kLanes)...);
+  b = __builtin_shufflevector(even, odd, (I / 2 + I % 2 * kLanes + kLanes / 2)...);
+}
+template <class A>
+CNNKERN_INLINE void merge_pairs(Vec<A> even, Vec<A> odd, Vec<A>& a, Vec<A>& b) {
+  merge_pairs<A>(even, odd, a, b, std::make_integer_sequence<int, lanes<A>>());
+}
+
 template <class V>
 CNNKERN_INLINE auto sum(V v) {
   using A = std::remove_reference_t<decltype(v[0])>;
