@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Growth, networks' times and memory: what the scripts write and print, and how they end."""
+"""Growth, networks' times, memory and accuracy: what the scripts write and print, and how they end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cnnkern.benchmark.peak import peak_bytes
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
+import accuracy  # noqa: E402
 import growth  # noqa: E402
 import memory  # noqa: E402
 import network_times  # noqa: E402
@@ -92,6 +93,20 @@ def test_memory_counts_what_a_call_needs(tmp_path: Path, capfd) -> None:
     said = capfd.readouterr().out
     assert "mine" in said
     assert "most beyond torch's" in said
+
+
+def test_accuracy_finds_the_worst_of_each_algorithm(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "accuracy.json"
+    assert accuracy.main(["--problems", "5", "--json", str(path)]) == 0
+    assert "error / torch's" in capsys.readouterr().out
+    rows = beyond_suites.read(path)["rows"]
+    by_algorithm = {row["algorithm"]: 0 for row in rows}
+    for row in rows:
+        assert row["failed"] == 0
+        assert row["share_of_allowed"] <= 1
+        if row["direction"] == "forward":
+            by_algorithm[row["algorithm"]] += row["cases"]
+    assert by_algorithm == dict.fromkeys((*accuracy.ALGORITHMS, accuracy.OF_POOLS), 5)
 
 
 def test_peak_is_the_most_at_a_time() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Direct convolution into few channels, whose lanes are pixels: every edge of its rows and blocks."""
+"""Direct convolution into few channels, whose lanes are pixels: edges of its rows and blocks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is measured beyond single layers, in files and tables: networks' times, peaks of memory.
+"""What is measured beyond layers' times, in files and tables: whole networks, memory, accuracy.
 
 A file is one JSON object: ``about`` what its numbers are, ``machine`` and ``settings`` as results
 have them, ``rows``, a line each.
@@ -17,7 +17,7 @@ from .files import write_whole
 from .results import Spread, _rounded
 from .summary import DIRECTIONS
 
-__all__ = ["memory_lines", "network_lines", "read", "write"]
+__all__ = ["accuracy_lines", "memory_lines", "network_lines", "read", "write"]
 
 Lines = tuple[list[str], list[list[str]]]
 
@@ -91,6 +91,17 @@ def memory_lines(data: Mapping[str, Any]) -> Lines:
         )
     head = ["suite", "format", "direction", "layers", "torch's largest", "ours", "ours / torch's"]
     return [*head, "most beyond torch's", "which is"], lines
+
+
+def accuracy_lines(data: Mapping[str, Any]) -> Lines:
+    """A table of algorithms: the largest errors in each direction and type, and where."""
+    lines = [
+        [row["algorithm"], row["direction"], row["dtype"], f"{row['cases']:,}", str(row["failed"])]
+        + [f"**{row['error_in_torchs']:.2f}**", f"{row['share_of_allowed']:.2f}", row["problem"]]
+        for row in data["rows"]
+    ]
+    head = ["algorithm", "direction", "dtype", "problems", "failed", "error / torch's"]
+    return [*head, "of allowed", "largest error's problem"], lines
 
 
 def _place(item: tuple[tuple[str, str, str], Sequence[Any]]) -> tuple[str, bool, int]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a report says of a device beyond its suites: where time is lost, what other settings change,
-whole networks, memory."""
+whole networks, memory, accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import _C
 from . import units
-from .beyond_suites import memory_lines, network_lines
+from .beyond_suites import accuracy_lines, memory_lines, network_lines
 from .heading import device_of, memory_line, torch_asks
 from .lost_time import CLASSES, losses, sums
 from .markdown import code, table
@@ -19,7 +19,7 @@ from .measure import ELEMENT_BYTES, LARGE_BYTES
 from .results import Result, Row
 from .summary import DIRECTIONS, layers_of, summarise
 
-__all__ = ["lost_time", "measured_otherwise", "memory", "networks"]
+__all__ = ["accuracy", "lost_time", "measured_otherwise", "memory", "networks"]
 
 MOST = 20
 FORMATS = ("contiguous", "channels_last")
@@ -160,6 +160,14 @@ def memory(data: Mapping[str, Any]) -> Iterator[str]:
     yield "### Memory"
     yield _settings(data)
     yield table(*memory_lines(data))
+
+
+def accuracy(data: Mapping[str, Any]) -> Iterator[str]:
+    """Errors, as benchmarks/accuracy.py found them."""
+    yield "### Accuracy"
+    yield _settings(data)
+    head, lines = accuracy_lines(data)
+    yield table(head, [[*line[:-1], code(line[-1])] for line in lines])
 
 
 def _settings(data: Mapping[str, Any]) -> str:
