@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Growth, networks' times, memory and accuracy: what the scripts write and print, and how they end."""
+"""Growth, networks, memory and accuracy: what the scripts write and print, and how they end."""
 
 from __future__ import annotations
 

@@ -55,6 +55,17 @@ CNNKERN_INLINE void transpose(f32* v) {
 }
 CNNKERN_INLINE void transpose(f64* v) { transpose_blocks<double, 1>(v); }
 
+// Elements 0, stride, 2 * stride, ... of count that exist; stride is 1 or 2.
+template <class T>
+CNNKERN_INLINE Vec<Compute<T>> load_every(const T* p, int64_t stride, int64_t count) {
+  using A = Compute<T>;
+  constexpr int n = lanes<A>;
+  if (stride == 1) return load_first(p, count);
+  Vec<A> even, odd;
+  split_pairs<A>(load_first(p, 2 * count - 1), load_first(p + n, 2 * count - 1 - n), even, odd);
+  return even;
+}
+
 // count pixels of some channels, channels innermost, a pixel every out_pitch elements.
 template <class T, class A = Compute<T>>
 inline void copy_pixels(const T* x, int64_t pixel_stride, int64_t channel_stride, int64_t count,
@@ -72,23 +83,28 @@ inline void copy_pixels(const T* x, int64_t pixel_stride, int64_t channel_stride
     }
     return;
   }
-  if (pixel_stride == 1 && channels >= n / 2) {
+  if ((pixel_stride == 1 || pixel_stride == 2) && channels >= n / 2) {
     for (int64_t i = 0; i < count; i += n) {
       const int64_t width = smaller(n, count - i);
       for (int64_t c = 0; c < channels; c += n) {
         const int64_t depth = smaller(n, channels - c);
-        const T* const from = x + i + c * channel_stride;
+        const T* const from = x + i * pixel_stride + c * channel_stride;
         A* const to = out + i * out_pitch + c;
         Vec<A> v[n];
         if (width == n && depth == n) {
+          if (pixel_stride == 1) {
 #pragma GCC unroll 16
-          for (int j = 0; j < n; ++j) v[j] = load(from + j * channel_stride);
+            for (int j = 0; j < n; ++j) v[j] = load(from + j * channel_stride);
+          } else {
+            for (int j = 0; j < n; ++j) v[j] = load_every(from + j * channel_stride, 2, n);
+          }
           transpose(v);
 #pragma GCC unroll 16
           for (int j = 0; j < n; ++j) store(to + j * out_pitch, v[j]);
         } else {
           for (int j = 0; j < n; ++j)
-            v[j] = j < depth ? load_first(from + j * channel_stride, width) : Vec<A>{};
+            v[j] =
+                j < depth ? load_every(from + j * channel_stride, pixel_stride, width) : Vec<A>{};
           transpose(v);
           for (int j = 0; j < width; ++j) store_first(to + j * out_pitch, v[j], depth);
         }

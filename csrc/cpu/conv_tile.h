@@ -140,17 +140,18 @@ inline void gather_out_tile(const A* x, const int64_t* pixels, const Chunk& chun
   gather_terms<A, kHeight, kVectors>(x, pixels, chunk, filters, sums, first, &out, destination);
 }
 
-// sums[row][filter] += source[row][pixel] * dy[pixel][filter] over some pixels.
+// sums[row][filter] += source[row][pixel] * dy[pixel][filter] over some pixels; dy has a pixel
+// every `pitch` elements.
 template <class A, int kHeight, int kVectors>
 inline void weight_tile(const A* x, const int64_t* rows, const int64_t* pixels, int64_t count,
-                        const A* dy, A* sums, bool first) {
+                        const A* dy, int64_t pitch, A* sums, bool first) {
   constexpr int n = lanes<A>;
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, rows[j]);
   for (int64_t i = 0; i < count;) {
     Vec<A> acc[kHeight][kVectors] = {};
     const int64_t stop = smaller(count, i + kBlockedTerms);
-    for (; i < stop; ++i, dy += kVectors * n) {
+    for (; i < stop; ++i, dy += pitch) {
       const int64_t pixel = pixels[i];
       Vec<A> filter[kVectors];
 #pragma GCC unroll 4
@@ -171,7 +172,8 @@ inline void weight_tile(const A* x, const int64_t* rows, const int64_t* pixels, 
 template <class A>
 struct Tiles {
   using Gather = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool);
-  using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, A*, bool);
+  using Weight = void (*)(const A*, const int64_t*, const int64_t*, int64_t, const A*, int64_t, A*,
+                          bool);
 
   using GatherOut = void (*)(const A*, const int64_t*, const Chunk&, const A*, A*, bool,
                              const TileOutput<A>&, const int64_t*);

@@ -25,12 +25,33 @@ inline void pack_output_grad(const WeightGradCall& g, const Block& block, const 
   }
 }
 
+// From pixel to pixel of a block's dy where tiles are to read it as it is, else 0. Few tiles do:
+// they read it so few times that packing it would cost more.
+template <class T>
+CNNKERN_INLINE int64_t output_grad_pitch(const WeightGradCall& g, const Block& block,
+                                         int64_t filters, int64_t rows) {
+  using A = Compute<T>;
+  constexpr int64_t kFewTiles = 4;
+  if (!std::is_same_v<T, A> || g.ys[1] != 1 || filters % lanes<A>) return 0;
+  if (rows > kFewTiles * tile_height(kMaxVectors)) return 0;
+  int64_t pitch = 0, pixels = 1;
+  for (int i = 3; i >= 0; --i) {
+    if (block.size[i] == 1) continue;
+    const int64_t stride = g.ys[i ? i + 1 : 0];
+    if (pitch && stride != pitch * pixels) return 0;
+    if (!pitch) pitch = stride;
+    pixels *= block.size[i];
+  }
+  return pitch ? pitch : filters;
+}
+
 template <class A>
-CNNKERN_INLINE void add_output_grad(const A* dy, int64_t pixels, int vectors, A* sums) {
+CNNKERN_INLINE void add_output_grad(const A* dy, int64_t pitch, int64_t pixels, int vectors,
+                                    A* sums) {
   constexpr int n = lanes<A>;
   for (int v = 0; v < vectors; ++v) {
     CompensatedSum<A> sum;
-    for (int64_t p = 0; p < pixels; ++p) sum.add(load(dy + (p * vectors + v) * n));
+    for (int64_t p = 0; p < pixels; ++p) sum.add(load(dy + p * pitch + v * n));
     store(sums + v * n, load(sums + v * n) + sum.total());
   }
 }
@@ -78,19 +99,28 @@ inline void weight_grad(const WeightGradCall& g, const WeightGradScratch& scratc
         pack_strip<T>(g.blocks, block, x, g.xs, channels, strip);
       else if constexpr (std::is_same_v<T, A>)
         source = x + source_origin(g.blocks, block, g.xs);
-      pack_output_grad<T>(g, block, dy, filters, dy_panel);
+      const int64_t dy_pitch = output_grad_pitch<T>(g, block, filters, rows);
+      const A* dy_first = nullptr;
+      if (!dy_pitch)
+        pack_output_grad<T>(g, block, dy, filters, dy_panel);
+      else if constexpr (std::is_same_v<T, A>)
+        dy_first = dy + block.at[0] * g.ys[0] + block.at[1] * g.ys[2] + block.at[2] * g.ys[3] +
+                   block.at[3] * g.ys[4];
 
       const int64_t chunks = (pixels + kPixelChunk - 1) / kPixelChunk;
       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
         const int64_t p = pixels * chunk / chunks, count = pixels * (chunk + 1) / chunks - p;
         for (int64_t v = 0; v < vectors; v += kMaxVectors) {
           const int wide = int(smaller(kMaxVectors, vectors - v));
-          const A* const panel = dy_panel + v * n * pixels + p * wide * n;
-          if (g.db && cb == 0) add_output_grad(panel, count, wide, dy_sums + v * n);
+          const int64_t pitch = dy_pitch ? dy_pitch : wide * n;
+          const A* const panel =
+              dy_pitch ? dy_first + p * pitch + v * n : dy_panel + v * n * pixels + p * pitch;
+          if (g.db && cb == 0) add_output_grad(panel, pitch, count, wide, dy_sums + v * n);
           if (!rows) continue;
           for_each_tile(rows, tile_height(wide), [&](int height, int64_t row) {
             Tiles<A>::weight(wide, height)(source, scratch.row + row, scratch.source + p, count,
-                                           panel, sums + v * n * rows + row * wide * n, first);
+                                           panel, pitch, sums + v * n * rows + row * wide * n,
+                                           first);
           });
         }
         first = false;
