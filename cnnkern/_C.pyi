@@ -166,7 +166,7 @@ def info() -> dict[str, Any]:
     """
 
 def kept_filters() -> dict[str, int]:
-    """Packed filters that the CPU keeps: ``count``, ``bytes``, and how often some were ``found``."""
+    """Packed filters that the CPU keeps: ``count``, ``bytes``, how often some were ``found``."""
 
 def forget_kept_filters() -> None: ...
 def measure_flops(dtype: str, milliseconds: float = 50) -> float:
