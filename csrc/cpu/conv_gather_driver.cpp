@@ -6,7 +6,6 @@
 #include "conv_drivers.h"
 #include "conv_reduction.h"
 #include "conv_run.h"
-#include "kept_filters.h"
 #include "kernels.h"
 #include "scratch.h"
 
@@ -129,11 +128,9 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
     chunks += 2 * count_chunks(axes, shape.cin);
     runs += 2 * count_runs(axes, shape.cin);
   }
-  // What is packed hangs on the taps that meet padding, and so on the border.
-  KeptFilters kept(g, direction, int64_t(x.border), w, filters * element, parallel);
-  Scratch scratch(Scratch::call, (kept.memory() ? 0 : Scratch::size_of<char>(filters * element)) +
+  Scratch scratch(Scratch::call, Scratch::size_of<char>(filters * element) +
                                      Scratch::size_of<Chunk>(chunks) + Scratch::size_of<Run>(runs));
-  char* packed = kept.memory() ? kept.memory() : scratch.take<char>(filters * element);
+  char* packed = scratch.take<char>(filters * element);
   Chunk* next_chunk = scratch.take<Chunk>(chunks);
   Run* next_run = scratch.take<Run>(runs);
 
@@ -167,17 +164,14 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   }
 
   const int64_t vectors = shape.groups * filter_vectors(shape, k);
-  if (!kept.packed()) {
-    run_tasks(parallel, vectors * int64_t(packs.size()), double(filters) * 4,
-              [&](int64_t begin, int64_t end) {
-                for (int64_t i = begin; i < end;) {
-                  const int64_t pack = i / vectors, stop = std::min(end, (pack + 1) * vectors);
-                  k.pack_filters(packs[size_t(pack)], i - pack * vectors, stop - pack * vectors);
-                  i = stop;
-                }
-              });
-    kept.keep();
-  }
+  run_tasks(parallel, vectors * int64_t(packs.size()), double(filters) * 4,
+            [&](int64_t begin, int64_t end) {
+              for (int64_t i = begin; i < end;) {
+                const int64_t pack = i / vectors, stop = std::min(end, (pack + 1) * vectors);
+                k.pack_filters(packs[size_t(pack)], i - pack * vectors, stop - pack * vectors);
+                i = stop;
+              }
+            });
 
   const auto run = [&](size_t first, size_t last) {
     TaskLine line;

@@ -8,7 +8,6 @@
 #include "conv_reduction.h"
 #include "conv_run.h"
 #include "conv_winograd.h"
-#include "kept_filters.h"
 #include "kernels.h"
 #include "scratch.h"
 
@@ -127,8 +126,9 @@ struct FilterSizes {
     taps = vectors * k.lanes * s.cin * 9;
     points = blocks * block;
   }
-  int64_t packed_bytes(const Shape& s) const { return Scratch::size_of<float>(s.groups * taps); }
-  int64_t bytes(const Shape& s) const { return Scratch::size_of<float>(s.groups * points); }
+  int64_t bytes(const Shape& s) const {
+    return Scratch::size_of<float>(s.groups * taps) + Scratch::size_of<float>(s.groups * points);
+  }
 };
 
 // Of one point: a single tap that is always inside.
@@ -166,18 +166,10 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   const Axes tap = one_tap();
   call.chunks = count_chunks(tap, s.cin);
   const int64_t runs = count_runs(tap, s.cin);
-  // Only what one pass transforms is there at the end of the call.
-  View whole = w;
-  whole.may_repeat = w.may_repeat && filters.blocks == filters.all_blocks;
-  constexpr int64_t kTransformed = 64;  // not packed as for the gather
-  KeptFilters kept(g, direction, kTransformed + s.tile, whole, filters.bytes(s), parallel);
-  Scratch scratch(Scratch::call, (kept.packed() ? 0 : filters.packed_bytes(s)) +
-                                     (kept.memory() ? 0 : filters.bytes(s)) +
-                                     Scratch::size_of<Chunk>(call.chunks) +
+  Scratch scratch(Scratch::call, filters.bytes(s) + Scratch::size_of<Chunk>(call.chunks) +
                                      Scratch::size_of<Run>(runs));
-  float* const packed = kept.packed() ? nullptr : scratch.take<float>(s.groups * filters.taps);
-  float* const transformed = kept.memory() ? reinterpret_cast<float*>(kept.memory())
-                                           : scratch.take<float>(s.groups * filters.points);
+  float* const packed = scratch.take<float>(s.groups * filters.taps);
+  float* const transformed = scratch.take<float>(s.groups * filters.points);
   Chunk* const chunk = scratch.take<Chunk>(call.chunks);
   fill_chunks(tap, tap, {0, 0, 0}, s.cin, chunk, scratch.take<Run>(runs));
   if (s.tile == 4)
@@ -202,19 +194,16 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   const auto pass = [&](int64_t first, int64_t count) {
     const WinogradFilters transform{packed, transformed, s.cout,        s.cin,
                                     first,  count,       filters.points};
-    if (!kept.packed()) {
-      run_tasks(parallel, s.groups * count, double(s.groups * filters.points) * 8,
-                [&](int64_t begin, int64_t end) {
-                  for (int64_t i = begin; i < end; ++i) {
-                    const int64_t at = (first + i % count) * k.vectors;
-                    const int64_t group = i / count * filters.vectors;
-                    k.pack_filters(pack, group + at,
-                                   group + std::min(at + k.vectors, filters.vectors));
-                    k.winograd_filters[which](transform, i, i + 1);
-                  }
-                });
-      kept.keep();
-    }
+    run_tasks(parallel, s.groups * count, double(s.groups * filters.points) * 8,
+              [&](int64_t begin, int64_t end) {
+                for (int64_t i = begin; i < end; ++i) {
+                  const int64_t at = (first + i % count) * k.vectors;
+                  const int64_t group = i / count * filters.vectors;
+                  k.pack_filters(pack, group + at,
+                                 group + std::min(at + k.vectors, filters.vectors));
+                  k.winograd_filters[which](transform, i, i + 1);
+                }
+              });
     call.first_filter_block = first;
     call.filter_blocks = count;
     call.filter_parts = std::clamp<int64_t>(
@@ -246,9 +235,7 @@ int64_t winograd_conv_workspace(const ConvProblem& g, Direction direction, int64
   // Blocks grow with the batch until they have their tiles: ask for the largest.
   const TaskSizes sizes(s, tile_blocks(s, int64_t(1) << 20), k);
   const Axes tap = one_tap();
-  const FilterSizes filters(s, k);
-  return filters.packed_bytes(s) + filters.bytes(s) +
-         count_chunks(tap, s.cin) * int64_t(sizeof(Chunk)) +
+  return FilterSizes(s, k).bytes(s) + count_chunks(tap, s.cin) * int64_t(sizeof(Chunk)) +
          count_runs(tap, s.cin) * int64_t(sizeof(Run)) + threads * sizes.bytes() +
          4 * Scratch::kAlignment;
 }

@@ -19,7 +19,6 @@ struct View {
   void* data;
   std::array<int64_t, 5> stride;
   Border border = Border::zeros;  // of the input of a forward convolution or a weight gradient
-  bool may_repeat = false;        // of weights: nobody is training them
 };
 
 }  // namespace cnnkern::cpu

@@ -11,15 +11,6 @@ inline const void* data_or_null(const Tensor& t) {
   return t.defined() ? t.const_data_ptr() : nullptr;
 }
 
-// Outside of training the same weights may come again. Grad mode is off in a backward pass too:
-// there they do if nothing trains them.
-inline cpu::View weights_of(const Tensor& t, Direction direction) {
-  cpu::View view = view_of(t);
-  view.may_repeat =
-      !at::GradMode::is_enabled() && (direction == Direction::forward || !t.requires_grad());
-  return view;
-}
-
 struct CpuConv {
   // Of a result that the next operator reads at once: what the last cache keeps.
   static constexpr int64_t kBlockBytes = int64_t(4) << 20;
@@ -40,15 +31,15 @@ struct CpuConv {
                       const Tensor& w, const Tensor& bias, const Tensor& y,
                       Border border = Border::zeros) {
     run(op, [&] {
-      cpu::conv_forward(problem, chosen, view_of(x, border), weights_of(w, Direction::forward),
-                        data_or_null(bias), view_of(y), parallel_for());
+      cpu::conv_forward(problem, chosen, view_of(x, border), view_of(w), data_or_null(bias),
+                        view_of(y), parallel_for());
     });
   }
   static void input_grad(const char* op, const ConvProblem& problem, Algorithm chosen,
                          const Tensor& dy, const Tensor& w, const Tensor& bias, const Tensor& dx) {
     run(op, [&] {
-      cpu::conv_input_grad(problem, chosen, view_of(dy), weights_of(w, Direction::input_grad),
-                           data_or_null(bias), view_of(dx), parallel_for());
+      cpu::conv_input_grad(problem, chosen, view_of(dy), view_of(w), data_or_null(bias),
+                           view_of(dx), parallel_for());
     });
   }
   // Also into float32 dw and db, of 16-bit operands.

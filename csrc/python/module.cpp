@@ -13,7 +13,6 @@
 #include "../cpu/flops.h"
 #include "../cpu/huge_pages.h"
 #include "../cpu/isa.h"
-#include "../cpu/kept_filters.h"
 #include "../plan/cuda_traits.h"
 #include "../ops/cuda_device.h"
 #include "../ops/output.h"
@@ -345,12 +344,6 @@ PYBIND11_MODULE(_C, m) {
       },
       py::arg("path"));
   m.def("info", &info);
-  m.def("kept_filters", [] {
-    const auto state = cpu::KeptFilters::state();
-    return py::dict(py::arg("count") = state.count, py::arg("bytes") = state.bytes,
-                    py::arg("found") = state.found);
-  });
-  m.def("forget_kept_filters", &cpu::KeptFilters::forget);
   m.def("measure_flops", &measure_flops, py::arg("dtype"), py::arg("milliseconds") = 50.0);
   m.def(
       "conv_output_size",

@@ -73,13 +73,6 @@ MUTATIONS = (
         "test_conv_winograd.py",
     ),
     Mutation(
-        "kept filters found by all but their values",
-        "cpu/kept_filters.cpp",
-        "const auto key = hash(hashes.data(), int64_t(hashes.size() * sizeof hashes[0]));",
-        "const auto key = hashes.back();",
-        "test_kept_filters.py",
-    ),
-    Mutation(
         "a missing bias of depthwise convolutions",
         "cpu/conv_depthwise_driver.cpp",
         "common.bias = bias;",
