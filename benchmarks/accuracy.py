@@ -81,7 +81,7 @@ def drawn(algorithm: str, count: int, seed: int) -> Iterator[str]:
 
 
 def three_by_three(generator: random.Random) -> str:
-    """Filters of 3x3, few of which random problems have; some sums suit the larger tile."""
+    """Filters of 3x3, few of which random problems have; some of many channels."""
     groups = generator.choice([1, 1, 1, 2, 3])
     c, k = generator.randint(4, 40), generator.randint(4, 40)
     if generator.random() < 0.2:

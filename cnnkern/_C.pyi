@@ -94,8 +94,6 @@ class Plan:
     @property
     def bound(self) -> str: ...
     @property
-    def exact_integers(self) -> bool: ...
-    @property
     def batch_invariant(self) -> bool:
         """Whether a sample's result by this algorithm has the same bits in any batch."""
     @property

@@ -12,7 +12,7 @@ from cnnkern.testing import Call, check_close, derivatives, magnitudes, random_n
 from cnnkern.testing.directions import draw, run
 
 DIRECTIONS = ("forward", "input_grad")
-# Both tiles; sizes that leave each remainder of a tile, blocks of several images and of a part of
+# Sizes that leave each remainder of a tile, blocks of several images and of a part of
 # one, filters in several passes (the last line), channels and filters that fill no vector.
 SIZES = [
     "conv2d 2x16x8x8 16x16x3x3 padding=1",
@@ -52,13 +52,6 @@ def test_every_edge_of_a_tile(problem, layout, dtype):
             check_close(result, y64, theirs, sums, call.dtype, name=f"{call.text}: {direction}")
     for guard in operands.guards:
         guard.check(call.text)
-
-
-def test_the_tile_of_four_is_for_long_sums():
-    assert plan("conv2d 8x511x28x28 512x511x3x3 padding=1").exact_integers
-    assert not plan("conv2d 8x512x28x28 511x512x3x3 padding=1").exact_integers
-    assert plan("conv2d 8x512x28x28 511x512x3x3 padding=1", "input_grad").exact_integers
-    assert plan("conv2d 8x512x28x28 511x512x3x3 padding=1", "weight_grad").exact_integers
 
 
 @pytest.mark.parametrize("channels", [32, 512])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import _C
 from .errors import ErrorReport, WrongResult, check_close, check_equal
 from .reference import Call
 from .tensors import Guarded, guarded_like, poisoned_allocations, random_integers, random_normal
@@ -54,8 +53,7 @@ def check_problem(
         function: what to test; called like its namesake in :mod:`torch.nn.functional`, with those
             keywords only that differ from their defaults. By default cnnkern's own.
         gradients: test the gradients of every tensor too.
-        integers: draw small integers, and ask for exact results (``==``) instead: of cnnkern's own
-            functions where the plan says ``exact_integers``.
+        integers: draw small integers, and ask for exact results (``==``) instead.
         strided: leave gaps between the elements of every tensor.
         seed: of the random tensors.
         device: where the function runs, and torch's own beside it; the truth is the CPU's.
@@ -123,32 +121,17 @@ def findings(
     # A fused ReLU differentiates from its output, whose sign near zero is the result's own.
     masked = torch.where(output.detach() > 0, grad, 0.0) if call.relu else grad
     expected = Truth(call, tensors, masked)
-    inexact = set() if function else _inexact(call)
-    exact = {name: integers and name not in inexact for name in names}
-    found = {"output": expected.judge("output", output.detach(), exact["output"])}
+    found = {"output": expected.judge("output", output.detach(), integers)}
     if gradients:
         with poisoned_allocations():
             results = torch.autograd.grad(output, leaves, grad, allow_unused=True)
         for name, result in zip(names[1:], results, strict=True):
-            found[name] = expected.judge(name, result, exact[name])
+            found[name] = expected.judge(name, result, integers)
         try:
             _check_memory(call, guards)
         except WrongResult as wrong:
             found |= dict.fromkeys(names[1:], wrong)
     return found
-
-
-def _inexact(call: Call) -> set[str]:
-    """The results that the algorithms of a processor round even where all values are integers."""
-    if call.is_pool:
-        return set()
-    problem = _C.parse(call.text)
-    results = {"forward": "output", "input_grad": "input.grad"}
-    return {
-        result
-        for direction, result in results.items()
-        if not _C.plan(problem, direction).exact_integers
-    }
 
 
 class Truth:

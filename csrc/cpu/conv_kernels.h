@@ -26,10 +26,8 @@ constexpr ConvTypeKernels conv_kernels_of = {lanes<Compute<T>>,
 template <class T>
 constexpr ConvTypeKernels with_winograd() {
   ConvTypeKernels k = conv_kernels_of<T>;
-  k.winograd_filters[0] = winograd_filters<float, Winograd2>;
-  k.winograd_filters[1] = winograd_filters<float, Winograd4>;
-  k.winograd[0] = winograd<T, Winograd2>;
-  k.winograd[1] = winograd<T, Winograd4>;
+  k.winograd_filters = winograd_filters<float>;
+  k.winograd = winograd<T>;
   return k;
 }
 constexpr ConvKernels conv_table = {{with_winograd<float>(), conv_kernels_of<double>,

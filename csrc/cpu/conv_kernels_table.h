@@ -219,9 +219,9 @@ struct ConvTypeKernels {
   void (*depthwise_weight_grad)(const DepthwiseWeightGradCall&, const WeightGradScratch&,
                                 int64_t begin, int64_t end);
   void (*depthwise_weight_grad_store)(const DepthwiseWeightGradCall&, int64_t begin, int64_t end);
-  // By tile: 2, 4; null for float64.
-  void (*winograd_filters[2])(const WinogradFilters&, int64_t begin, int64_t end);
-  bool (*winograd[2])(const WinogradCall&, const WinogradScratch&, int64_t begin, int64_t end);
+  // Null for float64.
+  void (*winograd_filters)(const WinogradFilters&, int64_t begin, int64_t end);
+  bool (*winograd)(const WinogradCall&, const WinogradScratch&, int64_t begin, int64_t end);
 };
 
 struct ConvKernels {

@@ -10,9 +10,6 @@
 namespace cnnkern::cpu {
 namespace {
 
-// The error of a tile of 4 grows with the root of the channels, what the rule of cnnkern.testing
-// allows with the channels: from here on it keeps the rule with room to spare.
-constexpr int64_t kAccurateChannels = 512;
 // Below it, transforms are most of the work.
 constexpr int64_t kLeastChannels = 4;
 // Images that share the transform of the filters. Not the batch: its size must not choose.
@@ -33,13 +30,6 @@ Sizes sizes_of(const ConvProblem& g, Direction direction) {
 }
 
 std::string pair_text(const Extent& e) { return std::to_string(e[1]) + "x" + std::to_string(e[2]); }
-
-double winograd_cost(const Sizes& s, int64_t tile) {
-  const double points = double((tile + 2) * (tile + 2)), cin = double(s.cin), cout = double(s.cout);
-  const double tiles = double((s.height + tile - 1) / tile) * double((s.width + tile - 1) / tile);
-  const double image = tiles * (cin * cout + cin * kSourceCost + cout * kProductCost);
-  return points * (kImages * image + cin * cout * kFilterCost);
-}
 
 }  // namespace
 
@@ -62,13 +52,16 @@ std::string winograd_refusal(const ConvProblem& g, Direction direction) {
   return "some of the 3x3 taps see nothing but padding";
 }
 
-WinogradChoice winograd_choice(const ConvProblem& g, Direction direction) {
+double winograd_share(const ConvProblem& g, Direction direction) {
   const Sizes s = sizes_of(g, direction);
-  const double two = winograd_cost(s, 2), four = winograd_cost(s, 4);
-  const bool larger = s.cin >= kAccurateChannels && four < two;
+  const double cin = double(s.cin), cout = double(s.cout);
+  const auto up = [](int64_t size) { return double((size + kWinogradTile - 1) / kWinogradTile); };
+  const double image =
+      up(s.height) * up(s.width) * (cin * cout + cin * kSourceCost + cout * kProductCost);
+  const double tiles = double(kWinogradPoints) * (kImages * image + cin * cout * kFilterCost);
   const double positions = double(s.height) * double(s.width);
-  const double direct = 9 * double(s.cin) * double(s.cout) * (kImages * positions + kPackCost);
-  return {larger ? 4 : 2, (larger ? four : two) / std::max(direct, 1.0)};
+  const double direct = 9 * cin * cout * (kImages * positions + kPackCost);
+  return tiles / std::max(direct, 1.0);
 }
 
 }  // namespace cnnkern::cpu

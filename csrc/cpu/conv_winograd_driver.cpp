@@ -18,8 +18,6 @@ constexpr int64_t kTasks = 8;       // wanted, where each has enough to do
 constexpr int64_t kMostTiles = 48;  // of a task: so many rows each read of the filters serves
 constexpr int64_t kLeastTiles = 24;
 constexpr int64_t kSourceBytes = int64_t(4) << 20;  // of a task's transformed source, about
-// A result of the larger tile is a small difference of large sums: these are added up more finely.
-constexpr int64_t kLargeTileBlock = 32;
 constexpr int64_t kFilterBytes = int64_t(16) << 20;
 constexpr int64_t kLine = kCacheLine / int64_t(sizeof(float));
 
@@ -27,7 +25,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t unit) { return divide_up(a, unit) * unit; }
 
 struct Shape {
-  int64_t groups, cin, cout, tile, points;
+  int64_t groups, cin, cout;
   Axes axes;  // rounded up to whole tiles
   Extent out;
   bool empty;
@@ -43,21 +41,19 @@ struct Shape {
       axes = forward_axes(g);
     }
     if (empty) return;
-    tile = winograd_choice(g, direction).tile;
-    points = (tile + 2) * (tile + 2);
     for (int i = 0; i < 3; ++i) {
       out[i] = axes[i].out;
-      if (i) axes[i].out = round_up(axes[i].out, tile);
+      if (i) axes[i].out = round_up(axes[i].out, kWinogradTile);
     }
   }
 };
 
 // Whole rows of tiles where that fits, some images where they are small.
 Blocks tile_blocks(const Shape& s, int64_t images) {
-  const int64_t most =
-      std::clamp(kSourceBytes / (s.points * std::max<int64_t>(1, s.cin) * int64_t(sizeof(float))),
-                 kLeastTiles, kMostTiles);
-  const int64_t rows = s.axes[1].out / s.tile, columns = s.axes[2].out / s.tile;
+  const int64_t most = std::clamp(
+      kSourceBytes / (kWinogradPoints * std::max<int64_t>(1, s.cin) * int64_t(sizeof(float))),
+      kLeastTiles, kMostTiles);
+  const int64_t rows = s.axes[1].out / kWinogradTile, columns = s.axes[2].out / kWinogradTile;
   int64_t size[3] = {1, 1, std::min(columns, most)};  // images, rows and columns of tiles
   const int64_t all[3] = {std::max<int64_t>(1, images), rows, columns};
   if (size[2] == columns) size[1] = std::min(rows, std::max<int64_t>(1, most / columns));
@@ -81,7 +77,7 @@ Blocks tile_blocks(const Shape& s, int64_t images) {
   for (int i = 2; i >= 0; --i) {
     BlockAxis& axis = b.axis[i];
     static_cast<Axis&>(axis) = s.axes[i];
-    axis.block = i ? divide_up(all[i], divide_up(all[i], size[i])) * s.tile : 1;
+    axis.block = i ? divide_up(all[i], divide_up(all[i], size[i])) * kWinogradTile : 1;
     axis.blocks = divide_up(axis.out, axis.block);
     axis.dense = true;
     axis.pitch = axis.out_pitch = axis.tap_pitch = pitch;
@@ -97,10 +93,10 @@ struct TaskSizes {
   int64_t strip, sources, products, sums, tiles, pixels;
   TaskSizes(const Shape& s, const Blocks& b, const ConvTypeKernels& k) {
     pixels = b.pixels;
-    tiles = pixels / (s.tile * s.tile);
+    tiles = pixels / (kWinogradTile * kWinogradTile);
     strip = b.strip_size + k.lanes;
-    sources = s.points * (tiles * round_up(s.cin, k.lanes) + kLine);
-    products = s.points * (tiles * k.vectors * k.lanes + kLine);
+    sources = kWinogradPoints * (tiles * round_up(s.cin, k.lanes) + kLine);
+    products = kWinogradPoints * (tiles * k.vectors * k.lanes + kLine);
     // Transposing stores read whole squares of pixels.
     sums = (pixels + k.lanes) * k.vectors * k.lanes;
   }
@@ -119,7 +115,7 @@ struct FilterSizes {
   FilterSizes(const Shape& s, const ConvTypeKernels& k) {
     vectors = divide_up(s.cout, k.lanes);
     all_blocks = divide_up(vectors, k.vectors);
-    const int64_t block = s.points * (k.vectors * k.lanes * s.cin + kLine);
+    const int64_t block = kWinogradPoints * (k.vectors * k.lanes * s.cin + kLine);
     const int64_t most = kFilterBytes / (s.groups * block * int64_t(sizeof(float)));
     const int64_t passes = divide_up(all_blocks, std::max<int64_t>(1, most));
     blocks = divide_up(all_blocks, std::max<int64_t>(1, passes));
@@ -147,7 +143,6 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   if (s.empty || x.border != Border::zeros)
     return gather_conv(g, direction, Algorithm::direct, x, w, bias, y, parallel);
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
-  const int which = s.tile == 4;
   const bool gradient = direction == Direction::input_grad;
 
   WinogradCall call{};
@@ -172,9 +167,6 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   float* const transformed = scratch.take<float>(s.groups * filters.points);
   Chunk* const chunk = scratch.take<Chunk>(call.chunks);
   fill_chunks(tap, tap, {0, 0, 0}, s.cin, chunk, scratch.take<Run>(runs));
-  if (s.tile == 4)
-    for (int64_t i = 0; i < call.chunks; ++i)
-      chunk[i].block = std::min(chunk[i].block, kLargeTileBlock);
   call.chunk = chunk;
   call.filters = transformed;
   call.filter_group = filters.points;
@@ -201,7 +193,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
                   const int64_t group = i / count * filters.vectors;
                   k.pack_filters(pack, group + at,
                                  group + std::min(at + k.vectors, filters.vectors));
-                  k.winograd_filters[which](transform, i, i + 1);
+                  k.winograd_filters(transform, i, i + 1);
                 }
               });
     call.first_filter_block = first;
@@ -209,7 +201,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
     call.filter_parts = std::clamp<int64_t>(
         kTasks / std::max<int64_t>(1, call.blocks.count() * s.groups), 1, count);
     const double flops = 2.0 * double(g.n) * double(s.groups) * double(s.cin) * double(s.cout) *
-                         double(s.points) * double(sizes.tiles);
+                         double(kWinogradPoints) * double(sizes.tiles);
     run_tasks(parallel, call.tasks(), flops, [&](int64_t begin, int64_t end) {
       Scratch mine(Scratch::task, sizes.bytes());
       WinogradScratch parts;
@@ -220,7 +212,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
       parts.source = mine.take<int64_t>(sizes.tiles);
       parts.destination = mine.take<int64_t>(sizes.pixels);
       parts.stretch = mine.take<int64_t>(sizes.pixels);
-      if (!k.winograd[which](call, parts, begin, end)) finite = false;
+      if (!k.winograd(call, parts, begin, end)) finite = false;
     });
   };
   for (int64_t first = 0; first < filters.all_blocks; first += filters.blocks)

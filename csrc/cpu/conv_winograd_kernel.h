@@ -5,8 +5,9 @@
 // tiles, channels and filters, a matrix product: (m+2)^2 of them take the place of 9 m^2 multiply-
 // adds an output tile, channel and filter. One axis of each transform stands here, as code.
 
-// m = 2; interpolates at 0, 1, -1 and infinity.
-struct Winograd2 {
+// m = 2; interpolates at 0, 1, -1 and infinity. Tiles of m = 4 round too much: sums of hundreds of
+// channels, whose small difference an output is, err three times as much as direct ones.
+struct Winograd {
   static constexpr int kTile = 2, kPoints = 4;
   template <class V>
   CNNKERN_INLINE static void source(const V (&d)[4], V (&to)[4]) {
@@ -30,46 +31,6 @@ struct Winograd2 {
   }
 };
 
-// m = 4; at 0, a, -a, b, -b and infinity. The textbook's 1 and 2 lose three times as much accuracy
-// as these, whose powers, and so all constants here but the filters', are exact.
-struct Winograd4 {
-  static constexpr int kTile = 4, kPoints = 6;
-  static constexpr float a = 0.625f, b = 1.5f, aa = a * a, bb = b * b;
-  template <class V>
-  CNNKERN_INLINE static void source(const V (&d)[6], V (&to)[6]) {
-    to[0] = aa * bb * d[0] - (aa + bb) * d[2] + d[4];
-    to[5] = aa * bb * d[1] - (aa + bb) * d[3] + d[5];
-    const V even_a = d[4] - bb * d[2], odd_a = a * (d[3] - bb * d[1]);
-    const V even_b = d[4] - aa * d[2], odd_b = b * (d[3] - aa * d[1]);
-    to[1] = even_a + odd_a;
-    to[2] = even_a - odd_a;
-    to[3] = even_b + odd_b;
-    to[4] = even_b - odd_b;
-  }
-  template <class V>
-  CNNKERN_INLINE static void filter(const V (&g)[3], V (&to)[6]) {
-    constexpr double da = a, db = b, daa = aa, dbb = bb;
-    constexpr double at_a = 1 / (2 * daa * (daa - dbb)), at_b = 1 / (2 * dbb * (dbb - daa));
-    const V even_a = (g[0] + daa * g[2]) * at_a, odd_a = g[1] * (da * at_a);
-    const V even_b = (g[0] + dbb * g[2]) * at_b, odd_b = g[1] * (db * at_b);
-    to[0] = g[0] * (1 / (daa * dbb));
-    to[1] = even_a + odd_a;
-    to[2] = even_a - odd_a;
-    to[3] = even_b + odd_b;
-    to[4] = even_b - odd_b;
-    to[5] = g[2];
-  }
-  template <class V>
-  CNNKERN_INLINE static void result(const V (&m)[6], V (&to)[4]) {
-    const V sum_a = m[1] + m[2], difference_a = m[1] - m[2];
-    const V sum_b = m[3] + m[4], difference_b = m[3] - m[4];
-    to[0] = m[0] + sum_a + sum_b;
-    to[1] = a * difference_a + b * difference_b;
-    to[2] = aa * sum_a + bb * sum_b;
-    to[3] = m[5] + aa * a * difference_a + bb * b * difference_b;
-  }
-};
-
 // Filters are transformed once for many tiles, and their errors meet all of them: in double.
 template <class A>
 struct WideOf {
@@ -85,10 +46,10 @@ CNNKERN_INLINE int64_t filter_pitch(int64_t channels, int64_t row) {
 // A task is a block of vectors of filters of a group, whose taps pack_filters has put into
 // `packed`, [group][block of vectors][tap][channel][lane]: they become the same with points for
 // taps.
-template <class A, class W>
+template <class A>
 inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t end) {
   using Wide = typename WideOf<A>::type;
-  constexpr int n = lanes<A>, kPoints = W::kPoints;
+  constexpr int n = lanes<A>, kPoints = Winograd::kPoints;
   const int64_t vectors = (g.lanes + n - 1) / n, channels = g.channels;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t group = task / g.blocks, block = g.first_block + task % g.blocks;
@@ -103,11 +64,11 @@ inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t en
       for (int s = 0; s < 3; ++s) {
         for (int r = 0; r < 3; ++r)
           tap[r] = __builtin_convertvector(load(from + (r * 3 + s) * channels * row + c), Wide);
-        W::filter(tap, rows[s]);
+        Winograd::filter(tap, rows[s]);
       }
       for (int i = 0; i < kPoints; ++i) {
         for (int s = 0; s < 3; ++s) tap[s] = rows[s][i];
-        W::filter(tap, column);
+        Winograd::filter(tap, column);
         for (int j = 0; j < kPoints; ++j)
           store(to + (i * kPoints + j) * pitch + c, __builtin_convertvector(column[j], Vec<A>));
       }
@@ -116,58 +77,58 @@ inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t en
 }
 
 // The source of a tile, vectors of channels of a strip, becomes one row of each point's matrix.
-template <class A, class W>
+template <class A>
 [[gnu::noinline]] void transform_source(const A* from, int64_t row_pitch, int64_t pixel_pitch,
                                         int64_t channels, int64_t point_pitch, A* to) {
-  constexpr int kPoints = W::kPoints;
+  constexpr int kPoints = Winograd::kPoints;
   for (int64_t c = 0; c < channels; c += lanes<A>) {
     Vec<A> columns[kPoints][kPoints], d[kPoints], v[kPoints];
-#pragma GCC unroll 6
+#pragma GCC unroll 4
     for (int j = 0; j < kPoints; ++j) {
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int i = 0; i < kPoints; ++i) d[i] = load(from + i * row_pitch + j * pixel_pitch + c);
-      W::source(d, columns[j]);
+      Winograd::source(d, columns[j]);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
     for (int i = 0; i < kPoints; ++i) {
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int j = 0; j < kPoints; ++j) d[j] = columns[j][i];
-      W::source(d, v);
-#pragma GCC unroll 6
+      Winograd::source(d, v);
+#pragma GCC unroll 4
       for (int j = 0; j < kPoints; ++j) store(to + (i * kPoints + j) * point_pitch + c, v[j]);
     }
   }
 }
 
 // body(tile, image, row, column of its first output) for each tile of a block.
-template <class W, class Body>
+template <class Body>
 CNNKERN_INLINE void for_each_winograd_tile(const Block& block, const Body& body) {
   int64_t t = 0;
   for (int64_t image = 0; image < block.size[0]; ++image)
-    for (int64_t i = 0; i < block.size[2]; i += W::kTile)
-      for (int64_t j = 0; j < block.size[3]; j += W::kTile) body(t++, image, i, j);
+    for (int64_t i = 0; i < block.size[2]; i += Winograd::kTile)
+      for (int64_t j = 0; j < block.size[3]; j += Winograd::kTile) body(t++, image, i, j);
 }
 
 // The outputs of a tile, `rows` x `columns` of them wanted. False where one is not finite.
-template <class A, class W>
+template <class A>
 [[gnu::noinline]] bool transform_result(const A* from, int64_t point_pitch, int vectors,
                                         int64_t rows, int64_t columns, int64_t row_pitch, A* to) {
-  constexpr int n = lanes<A>, kPoints = W::kPoints, kTile = W::kTile;
+  constexpr int n = lanes<A>, kPoints = Winograd::kPoints, kTile = Winograd::kTile;
   Mask<A> bad{};
   for (int v = 0; v < vectors; ++v, from += n, to += n) {
     Vec<A> half[kTile][kPoints], m[kPoints], y[kTile];
-#pragma GCC unroll 6
+#pragma GCC unroll 4
     for (int j = 0; j < kPoints; ++j) {
-#pragma GCC unroll 6
+#pragma GCC unroll 4
       for (int i = 0; i < kPoints; ++i) m[i] = load(from + (i * kPoints + j) * point_pitch);
-      W::result(m, y);
+      Winograd::result(m, y);
 #pragma GCC unroll 4
       for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kTile; ++i) {
       if (i >= rows) break;
-      W::result(half[i], y);
+      Winograd::result(half[i], y);
       A* const row = to + i * row_pitch;
 #pragma GCC unroll 4
       for (int j = 0; j < kTile; ++j) {
@@ -182,7 +143,7 @@ template <class A, class W>
 }
 
 // What all filters read of a block: the sources of its tiles, transformed.
-template <class T, class W>
+template <class T>
 inline void winograd_sources(const WinogradCall& g, const WinogradScratch& scratch,
                              const Block& block, int64_t group, int64_t source_pitch) {
   using A = Compute<T>;
@@ -191,21 +152,20 @@ inline void winograd_sources(const WinogradCall& g, const WinogradScratch& scrat
   const int64_t depth = round_up(g.cin, lanes<A>);
   pack_strip<T>(g.blocks, block, static_cast<const T*>(g.x) + group * g.cin * g.xs[1], g.xs, g.cin,
                 strip);
-  for_each_winograd_tile<W>(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
-    transform_source<A, W>(strip + image * g.blocks.image_pitch + i * h.pitch + j * w.pitch,
-                           h.pitch, w.pitch, depth, source_pitch,
-                           static_cast<A*>(scratch.sources) + t * depth);
+  for_each_winograd_tile(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
+    transform_source<A>(strip + image * g.blocks.image_pitch + i * h.pitch + j * w.pitch, h.pitch,
+                        w.pitch, depth, source_pitch, static_cast<A*>(scratch.sources) + t * depth);
     scratch.source[t] = t * depth;
   });
 }
 
 // False where some output is not finite: infinities and NaN of a tile's source reach outputs
 // whose windows hold none.
-template <class T, class W>
+template <class T>
 inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int64_t begin,
                      int64_t end) {
   using A = Compute<T>;
-  constexpr int n = lanes<A>, kPoints = W::kPoints * W::kPoints;
+  constexpr int n = lanes<A>, kPoints = Winograd::kPoints * Winograd::kPoints;
   constexpr int64_t kLine = kCacheLine / int64_t(sizeof(A));
   A* const products = static_cast<A*>(scratch.products);
   A* const sums = static_cast<A*>(scratch.sums);
@@ -218,10 +178,10 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
     Block wanted = block;
     for (int i = 1; i < 3; ++i)
       wanted.size[i + 1] = smaller(block.size[i + 1], g.out[i] - block.at[i + 1]);
-    const int64_t tiles = block.pixels() / (W::kTile * W::kTile);
+    const int64_t tiles = block.pixels() / (Winograd::kTile * Winograd::kTile);
     const int64_t source_pitch = tiles * round_up(g.cin, n) + kLine;
     if (transformed_for != task / g.filter_parts) {
-      winograd_sources<T, W>(g, scratch, block, group, source_pitch);
+      winograd_sources<T>(g, scratch, block, group, source_pitch);
       destination_offsets(g.blocks, wanted, g.ys, scratch.destination,
                           g.ys[1] == 1 ? nullptr : scratch.stretch);
       transformed_for = task / g.filter_parts;
@@ -246,11 +206,11 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
           filter += g.chunk[c].terms * row;
         }
       }
-      for_each_winograd_tile<W>(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
+      for_each_winograd_tile(block, [&](int64_t t, int64_t image, int64_t i, int64_t j) {
         const int64_t pixel = (image * wanted.size[2] + i) * wanted.size[3] + j;
         finite &=
-            transform_result<A, W>(products + t * row, product_pitch, vectors, wanted.size[2] - i,
-                                   wanted.size[3] - j, wanted.size[3] * row, sums + pixel * row);
+            transform_result<A>(products + t * row, product_pitch, vectors, wanted.size[2] - i,
+                                wanted.size[3] - j, wanted.size[3] * row, sums + pixel * row);
       });
       const int64_t k = kb * kMaxVectors * n;
       store_sums<T>(sums, vectors, wanted.pixels(), g.cout - k, bias ? bias + k : nullptr, g.relu,

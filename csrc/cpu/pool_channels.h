@@ -107,19 +107,23 @@ template <class Rule, int N, class T>
   }
   return Rule::kWatch && any(nan);
 }
-// The same of `count` positions of each row.
+// The same of `count` positions of each row. Rows are joined by themselves first: a sum's rounding
+// grows with its length. `row` has room as `joined` has.
 template <class Rule, class T>
 CNNKERN_INLINE bool join_streams(const T* const* rows, int64_t rows_count, int64_t offset,
-                                 int64_t step, int64_t count, int64_t channels,
+                                 int64_t step, int64_t count, int64_t channels, Compute<T>* row,
                                  Compute<T>* joined) {
-  fill(joined, channels, Rule::template kIdentity<Compute<T>>);
+  using A = Compute<T>;
+  fill(joined, channels, Rule::template kIdentity<A>);
   bool nan = false;
   for (int64_t k = 0; k < rows_count; ++k) {
     const T* at = rows[k] + offset;
     int64_t s = count;
-    for (; s >= 4; s -= 4, at += 4 * step) nan |= join_more<Rule, 4>(at, step, channels, joined);
-    if (s & 2) nan |= join_more<Rule, 2>(at, step, channels, joined), at += 2 * step;
-    if (s & 1) nan |= join_more<Rule, 1>(at, step, channels, joined);
+    fill(row, channels, Rule::template kIdentity<A>);
+    for (; s >= 4; s -= 4, at += 4 * step) nan |= join_more<Rule, 4>(at, step, channels, row);
+    if (s & 2) nan |= join_more<Rule, 2>(at, step, channels, row), at += 2 * step;
+    if (s & 1) nan |= join_more<Rule, 1>(at, step, channels, row);
+    nan |= join_more<Rule, 1>(row, 0, channels, joined);
   }
   return nan;
 }
@@ -137,7 +141,7 @@ struct Ring {
     const bool whole = all * channels * int64_t(sizeof(A)) <= 8 * 1024;
     places = whole ? all : reach;
     together = whole ? all : 1;
-    data = take<A>(scratch, places * channels + lanes<A>);
+    data = take<A>(scratch, places * channels + 2 * lanes<A>);
     found = take<const A*>(scratch, reach);
   }
   CNNKERN_INLINE A* place(int64_t i) const {
@@ -200,10 +204,10 @@ CNNKERN_INLINE void pool_channels(const PoolShape& g, const T* x, T* y, PoolScra
         else
           join_positions<typename Rule::Checked>(joined, s.count, g.block, out, done);
       } else if (stream) {
-        A* const sums = ring.data;
-        if (join_streams<Rule>(rows.rows, rows.count, offset, step, s.count, g.block, sums))
+        A *const sums = ring.data, *const row = sums + round_up(g.block, lanes<A>);
+        if (join_streams<Rule>(rows.rows, rows.count, offset, step, s.count, g.block, row, sums))
           join_streams<typename Rule::Careful>(rows.rows, rows.count, offset, step, s.count,
-                                               g.block, sums);
+                                               g.block, row, sums);
         for (int64_t i = 0; i < g.block; i += lanes<A>)
           store_first(out + i, done(load(sums + i)), g.block - i);
       } else {

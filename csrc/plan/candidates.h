@@ -17,8 +17,6 @@ struct ConvCandidate {
   std::string (*refuse)(const ConvProblem&, Direction);  // empty: it serves
   Cost (*cost)(const ConvProblem&, Direction, const DeviceTraits&);
   int64_t (*workspace)(const ConvProblem&, Direction, const DeviceTraits&);
-  // Whether results of small integers are exact; null: they are.
-  bool (*exact_integers)(const ConvProblem&, Direction) = nullptr;
   // Why it waits until it is named, though it would serve; empty, or null, where it does not.
   std::string (*pass_over)(const ConvProblem&, Direction) = nullptr;
 };

@@ -16,17 +16,12 @@ constexpr double kWorthwhile = 0.9;
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
   Cost cost = cost_of(work_of(g), tile_share(g, direction, filters_fill(g, direction, traits)),
                       g.dtype, traits);
-  cost.flops_us *= cpu::winograd_choice(g, direction).share;
+  cost.flops_us *= cpu::winograd_share(g, direction);
   return cost;
 }
 
-// The smaller tile's constants are powers of two.
-bool exact_integers(const ConvProblem& g, Direction direction) {
-  return cpu::winograd_choice(g, direction).tile == 2;
-}
-
 std::string pass_over(const ConvProblem& g, Direction direction) {
-  const double share = cpu::winograd_choice(g, direction).share;
+  const double share = cpu::winograd_share(g, direction);
   if (share <= kWorthwhile) return "";
   char text[96];
   std::snprintf(text, sizeof text, "its transforms leave %.2f of direct's time, needs %.1f", share,
@@ -40,7 +35,7 @@ int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&
 
 }  // namespace
 
-const ConvCandidate cpu_winograd{
-    Algorithm::winograd, true, cpu::winograd_refusal, cost, workspace, exact_integers, pass_over};
+const ConvCandidate cpu_winograd{Algorithm::winograd, true,     cpu::winograd_refusal, cost,
+                                 workspace,           pass_over};
 
 }  // namespace cnnkern

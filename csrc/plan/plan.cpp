@@ -173,7 +173,6 @@ Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
   plan.workspace_bytes = workspace_bytes(g, direction, candidate.algorithm, traits);
   // A weight gradient is a sum over the batch: it has no result of one sample.
   plan.batch_invariant = candidate.batch_invariant && inner != Direction::weight_grad;
-  plan.exact_integers = !candidate.exact_integers || candidate.exact_integers(g, inner);
   for (const Offer& other : offers) {
     if (&other == &chosen) continue;
     plan.refused.push_back(
@@ -198,7 +197,7 @@ Plan plan(const PoolProblem& g, Direction direction, const DeviceTraits& traits,
       plan.otherwise = candidate.name;
     }
   }
-  plan.batch_invariant = plan.exact_integers = true;
+  plan.batch_invariant = true;
   return plan;
 }
 

@@ -24,7 +24,6 @@ struct Plan {
   double predicted_us;
   std::string bound;     // what takes the longer: FLOPs or bytes
   bool batch_invariant;  // by this algorithm a sample's result has the same bits in any batch
-  bool exact_integers;   // results of small integers are exact
   double flops, bytes;   // the least arithmetic and traffic of the problem
   // FILE:LINE of the plan file that names the algorithm, and who would serve without it; empty
   // where no file does.

@@ -140,7 +140,6 @@ void bind_plan(py::module_& m) {
       .def_readonly("predicted_us", &Plan::predicted_us)
       .def_readonly("bound", &Plan::bound)
       .def_readonly("batch_invariant", &Plan::batch_invariant)
-      .def_readonly("exact_integers", &Plan::exact_integers)
       .def_readonly("flops", &Plan::flops)
       .def_readonly("bytes", &Plan::bytes)
       .def_readonly("file", &Plan::file)
