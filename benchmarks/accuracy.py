@@ -29,6 +29,7 @@ from cnnkern.benchmark.results import Result  # noqa: E402
 from cnnkern.benchmark.tables import plain_table  # noqa: E402
 from cnnkern.cli.checks import check_file, check_packages  # noqa: E402
 from cnnkern.cli.parser import Parser, launch, positive, seed  # noqa: E402
+from cnnkern.problem import parse  # noqa: E402
 from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS  # noqa: E402
 from cnnkern.testing.variants import DTYPES, FORMATS  # noqa: E402
 from cnnkern.testing.verify import Outcome, verify_problem  # noqa: E402
@@ -72,7 +73,7 @@ def drawn(algorithm: str, count: int, seed: int) -> Iterator[str]:
     if algorithm == "winograd":
         generator = random.Random(seed)
         while True:
-            yield str(_C.parse(three_by_three(generator)))
+            yield str(parse(three_by_three(generator)))
     while True:
         yield from random_problems(
             count, seed, ops=POOLS if algorithm == OF_POOLS else CONVOLUTIONS
@@ -102,7 +103,7 @@ def three_by_three(generator: random.Random) -> str:
 def serves(algorithm: str, problem: str) -> bool:
     for direction in DIRECTIONS:
         try:
-            _C.plan(_C.parse(problem), direction, algorithm)
+            _C.plan(parse(problem), direction, algorithm)
         except RuntimeError:
             continue
         return True
@@ -113,23 +114,19 @@ def lines(algorithm: str, outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any
     """For each direction and dtype the worst cases."""
     for direction in DIRECTIONS:
         for dtype in DTYPES:
-            # A problem's text names what is not the usual.
-            words = {f"dtype={dtype}"}
             group = [
                 outcome
                 for outcome in outcomes
                 if outcome.direction == direction
                 and outcome.verdict != "refused"
-                and (
-                    words & set(outcome.problem.split())
-                    or (dtype == "float32" and "dtype=" not in outcome.problem)
-                )
+                and parse(outcome.problem).dtype == dtype
             ]
             if not group:
                 continue
             passed = [outcome for outcome in group if outcome.verdict == "passed"]
-            worst = max(passed, key=lambda outcome: outcome.error_in_torchs)
-            nearest = max(passed, key=lambda outcome: outcome.error_share)
+            # What failed has no error to show: cnnkern verify says more of it.
+            worst = max(group, key=lambda outcome: outcome.error_in_torchs)
+            nearest = max(group, key=lambda outcome: outcome.error_share)
             yield {
                 "algorithm": algorithm,
                 "direction": direction,

@@ -12,6 +12,7 @@ import torch
 
 from cnnkern.benchmark import beyond_suites
 from cnnkern.benchmark.peak import peak_bytes
+from cnnkern.testing.verify import Outcome
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
@@ -107,6 +108,19 @@ def test_accuracy_finds_the_worst_of_each_algorithm(tmp_path: Path, capsys) -> N
         if row["direction"] == "forward":
             by_algorithm[row["algorithm"]] += row["cases"]
     assert by_algorithm == dict.fromkeys((*accuracy.ALGORITHMS, accuracy.OF_POOLS), 5)
+
+
+def test_accuracy_counts_what_failed() -> None:
+    def outcome(verdict: str, error: float = 0.0) -> Outcome:
+        text = "conv2d 1x1x3x3 1x1x3x3 dtype=float16"
+        return Outcome(text, "cpu", "direct", "forward", verdict, error, error / 4)
+
+    both = [outcome("passed", 1.5), outcome("failed"), outcome("refused")]
+    (row,) = accuracy.lines("direct", both)
+    assert (row["dtype"], row["cases"], row["failed"]) == ("float16", 2, 1)
+    assert row["error_in_torchs"] == 1.5
+    (row,) = accuracy.lines("direct", both[1:])
+    assert (row["cases"], row["failed"], row["error_in_torchs"]) == (1, 1, 0.0)
 
 
 def test_peak_is_the_most_at_a_time() -> None:

@@ -191,9 +191,14 @@ def _device(device: Device, peer: str) -> Iterable[str]:
     yield from sections.lost_time(device.rows, peer)
     for name, results in device.otherwise.items():
         yield from sections.measured_otherwise(name, results, device.rows, peer)
-    for show in (sections.networks, sections.memory, sections.accuracy):
-        if show.__name__ in device.beyond:
-            yield from show(device.beyond[show.__name__])
+    beyond = {
+        "networks": sections.networks,
+        "memory": sections.memory,
+        "accuracy": sections.accuracy,
+    }
+    for name, show in beyond.items():
+        if name in device.beyond:
+            yield from show(device.beyond[name])
 
 
 def _batches(device: Device) -> Iterable[str]:
