@@ -81,12 +81,7 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   common.out_parts = gradient ? 1 : multiplier;
   common.channel_block = channel_block(g.c, x.stride[1] * common.in_parts == 1, k.lanes);
   common.channel_blocks = divide_up(g.c, common.channel_block);
-  common.x = x.data;
-  common.xs = x.stride;
-  common.y = y.data;
-  common.ys = y.stride;
-  common.bias = bias;
-  common.relu = g.relu;
+  static_cast<Operands&>(common) = operands_of(g, x, bias, y);
   const bool readable =
       size_of(g.dtype) == element && g.c % k.lanes == 0 && x.stride[1] * common.in_parts == 1;
 
@@ -226,14 +221,7 @@ void depthwise_weight_grad(const ConvProblem& g, const View& dy, const View& x, 
   WeightGradPlan plan(g, x.stride[1] == 1, g.n, axes, k);
   DepthwiseWeightGradCall& call = plan.call;
   call.blocks.border = x.border;
-  call.x = x.data;
-  call.xs = x.stride;
-  call.dy = dy.data;
-  call.ys = dy.stride;
-  call.dw = dw.data;
-  call.ws = dw.stride;
-  call.kernel = g.kernel;
-  call.db = db;
+  static_cast<WeightGradOperands&>(call) = operands_of(g, dy, x, dw, db);
   Scratch scratch(Scratch::call, plan.call_bytes());
   call.sums = scratch.take<char>(plan.sums() * plan.element);
   int64_t* const packed = scratch.take<int64_t>(plan.taps);

@@ -3,8 +3,17 @@
 #pragma once
 #include "conv.h"
 #include "conv_gather.h"
+#include "conv_kernels_table.h"
 
 namespace cnnkern::cpu {
+
+inline Operands operands_of(const ConvProblem& g, const View& x, const void* bias, const View& y) {
+  return {x.data, x.stride, y.data, y.stride, bias, g.relu};
+}
+inline WeightGradOperands operands_of(const ConvProblem& g, const View& dy, const View& x,
+                                      const View& dw, void* db) {
+  return {x.data, x.stride, dy.data, dy.stride, dw.data, dw.stride, g.kernel, db};
+}
 
 // direct and im2col, forward and input gradient.
 void gather_conv(const ConvProblem&, Direction, Algorithm, const View& x, const View& w,

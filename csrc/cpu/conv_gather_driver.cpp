@@ -69,16 +69,13 @@ double cost_of(const Axes& axes, const Shape& s) {
 }
 
 GatherCall call_of(const ConvProblem& g, const Shape& s, Algorithm algorithm, Axes axes,
-                   double share, const ConvTypeKernels& k, const View& x, const View& y) {
-  GatherCall call{};
-  call.x = x.data;
-  call.xs = x.stride;
-  call.y = y.data;
-  call.ys = y.stride;
+                   double share, const ConvTypeKernels& k, const Operands& operands,
+                   Border border) {
+  GatherCall call{operands};
   merge_axes(axes, call.xs, call.ys);
   const Cut cut = cut_of(g, algorithm, s, share);
   call.blocks = cut_blocks(axes, cut);
-  call.blocks.border = x.border;
+  call.blocks.border = border;
   call.groups = s.groups;
   call.cin = s.cin;
   call.cout = s.cout;
@@ -122,8 +119,8 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   for (const Region& region : regions) cost += cost_of(region.axes, shape);
   for (const Region& region : regions) {
     const Axes& axes = region.axes;
-    calls.push_back(
-        call_of(g, shape, algorithm, axes, cost_of(axes, shape) / std::max(cost, 1.0), k, x, y));
+    calls.push_back(call_of(g, shape, algorithm, axes, cost_of(axes, shape) / std::max(cost, 1.0),
+                            k, operands_of(g, x, bias, y), x.border));
     task.widen(calls.back().blocks, k);
     chunks += 2 * count_chunks(axes, shape.cin);
     runs += 2 * count_runs(axes, shape.cin);
@@ -143,8 +140,6 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   for (size_t i = 0; i < calls.size(); ++i) {
     GatherCall& call = calls[i];
     const Axes &axes = regions[i].axes, &phase = split.phases[regions[i].phase];
-    call.bias = bias;
-    call.relu = g.relu;
     call.filters = packs[regions[i].phase].packed;
     call.filter_terms = shape.cin * taps_of(phase);
     call.filter_group = padded * call.filter_terms;

@@ -13,6 +13,27 @@ namespace cnnkern::cpu {
 
 using Strides = std::array<int64_t, 5>;
 
+// What a gather reads and writes, and what is done to a sum before it is stored.
+struct Operands {
+  const void* x;
+  Strides xs;
+  void* y;
+  Strides ys;
+  const void* bias;  // a value for each channel of y, or null
+  bool relu;
+};
+// The same of a weight gradient.
+struct WeightGradOperands {
+  const void* x;
+  Strides xs;
+  const void* dy;
+  Strides ys;
+  void* dw;
+  Strides ws;
+  Extent kernel;  // all taps: those that blocks leave out have a zero gradient
+  void* db;       // or null
+};
+
 // An axis cut into blocks, and where the source positions of a block lie in a packed strip.
 // Dense: neighbours stay neighbours. Otherwise each (output, tap) has its own place.
 struct BlockAxis : Axis {
@@ -47,17 +68,11 @@ struct Chunk {
   int64_t skipped = 0;  // by all runs
 };
 
-struct GatherCall {
+struct GatherCall : Operands {
   Blocks blocks;
   int64_t groups, cin, cout;  // channels of a group
   int64_t filter_parts;       // tasks that share a block, each with some of its filter blocks
-  const void* x;
-  Strides xs;
-  void* y;
-  Strides ys;
-  const void* bias;  // groups * cout values, or null
-  bool relu;
-  const void* filters;  // packed: [group][block of vectors][tap][channel][lane]
+  const void* filters;        // packed: [group][block of vectors][tap][channel][lane]
   int64_t filter_terms, filter_group;
   const Chunk* packed_chunks;    // offsets in a strip
   const Chunk* in_place_chunks;  // offsets in x, or null where x cannot be read as it is
@@ -78,18 +93,10 @@ struct FilterPack {
   void* packed;
 };
 
-struct WeightGradCall {
+struct WeightGradCall : WeightGradOperands {
   Blocks blocks;  // channels: channel_block
   int64_t groups, cin, cout;
   int64_t channel_block, channel_blocks, filter_block, filter_blocks, splits;
-  const void* x;
-  Strides xs;
-  const void* dy;
-  Strides ys;
-  void* dw;
-  Strides ws;
-  Extent kernel;                 // all taps: those that blocks leave out have a zero gradient
-  void* db;                      // or null
   const int64_t* packed_taps;    // offsets of taps in a strip
   const int64_t* in_place_taps;  // offsets of taps in x, or null where it cannot be read as it is
   // [split][group][filter block][channel block][sums_size]; one is [vectors][tap, channel][lane],
@@ -105,15 +112,9 @@ struct WeightGradScratch {
 
 // Depthwise: channel c gathers from channels c * in_parts + i of x for channels c * out_parts + j
 // of y. One of the two is the multiplier, the other 1.
-struct DepthwiseCall {
+struct DepthwiseCall : Operands {
   Blocks blocks;  // channels: channel_block, rounded up to whole vectors
   int64_t channels, channel_block, channel_blocks, in_parts, out_parts;
-  const void* x;
-  Strides xs;
-  void* y;
-  Strides ys;
-  const void* bias;
-  bool relu;
   const void* filters;         // packed as for a gather: a group a part, lanes are channels
   int64_t filter_count;        // taps of these
   const int64_t* filter_taps;  // which of them each tap is
@@ -121,17 +122,9 @@ struct DepthwiseCall {
   const int64_t* in_place_taps;  // null where x cannot be read as it is
   int64_t tasks() const { return blocks.count() * channel_blocks; }
 };
-struct DepthwiseWeightGradCall {
+struct DepthwiseWeightGradCall : WeightGradOperands {
   Blocks blocks;
   int64_t channels, channel_block, channel_blocks, parts, splits;
-  const void* x;
-  Strides xs;
-  const void* dy;
-  Strides ys;
-  void* dw;
-  Strides ws;
-  Extent kernel;
-  void* db;
   const int64_t* packed_taps;
   const int64_t* in_place_taps;
   void* sums;  // [split][channel block][sums_size]; one is [vector][part][tap][lane], with dy's sum
@@ -146,7 +139,7 @@ struct PixelPhase {
   const void* filters;  // packed as for a gather
   const int64_t* taps;  // offsets in a strip from where the block begins
 };
-struct PixelCall {
+struct PixelCall : Operands {
   const PixelPhase* phases;
   int64_t phase_count, images, groups, cin, cout;
   Extent lattice;        // outputs of the longest phase along each axis
@@ -160,18 +153,16 @@ struct PixelCall {
   bool run_on;
   int64_t channels;      // of a strip
   int64_t segment_taps;  // whose terms of a strip are added up by themselves
-  const void* x;
-  Strides xs;
-  void* y;
-  Strides ys;
-  const void* bias;  // groups * cout values, or null
-  bool relu;
   int64_t tasks() const { return images * groups * blocks[0] * blocks[1] * blocks[2]; }
 };
 struct PixelScratch {
   void *strip, *sums;  // sums: [phase][filter][row]
 };
 constexpr int64_t kFewFilters = 4;
+
+constexpr int64_t kWinogradTile = 2;                  // outputs along each side
+constexpr int64_t kWinogradSide = kWinogradTile + 2;  // what they read
+constexpr int64_t kWinogradPoints = kWinogradSide * kWinogradSide;
 
 // Filters of 3x3 taps, packed, and transformed to the points of a tile.
 struct WinogradFilters {
@@ -181,19 +172,13 @@ struct WinogradFilters {
   int64_t first_block, blocks;
   int64_t group;  // elements of one, transformed
 };
-struct WinogradCall {
+struct WinogradCall : Operands {
   Blocks blocks;  // outputs rounded up to whole tiles
   Extent out;     // outputs
   int64_t groups, cin, cout;
   int64_t first_filter_block, filter_blocks;  // of each group: what this call is for
   int64_t filter_parts;  // tasks that share a block, each with some of its filter blocks
-  const void* x;
-  Strides xs;
-  void* y;
-  Strides ys;
-  const void* bias;  // groups * cout values, or null
-  bool relu;
-  const void* filters;  // [group][filter block][point][channel][lane], points a line apart
+  const void* filters;   // [group][filter block][point][channel][lane], points a line apart
   int64_t filter_group;
   const Chunk* chunk;  // of the channels of a point
   int64_t chunks;

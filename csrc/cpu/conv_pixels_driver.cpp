@@ -130,12 +130,7 @@ bool pixels_conv(const ConvProblem& g, Direction direction, const View& x, const
   const bool gradient = direction == Direction::input_grad;
   const int64_t element = layout.element;
   PixelCall& call = layout.call;
-  call.x = x.data;
-  call.xs = x.stride;
-  call.y = y.data;
-  call.ys = y.stride;
-  call.bias = bias;
-  call.relu = g.relu;
+  static_cast<Operands&>(call) = operands_of(g, x, bias, y);
 
   Scratch scratch(Scratch::call, Scratch::size_of<char>(layout.filters() * element) +
                                      Scratch::size_of<int64_t>(layout.taps));

@@ -180,41 +180,45 @@ inline void pixels(const PixelCall& g, const PixelScratch& scratch, int64_t begi
     }
     const T* const x = static_cast<const T*>(g.x) + rest * g.xs[0] + group * g.cin * g.xs[1];
     T* const y = static_cast<T*>(g.y) + rest * g.ys[0] + group * g.cout * g.ys[1];
-    // body(phase, its sums, rows, width) for each that has outputs in the block.
+    const auto outputs = [&](int64_t p, int i) {
+      return smaller(size[i], g.phases[p].axes[i].out - at[i]);
+    };
+    const auto sums_of = [&](int64_t p) {
+      return static_cast<A*>(scratch.sums) + p * g.cout * g.sums_plane;
+    };
+    // body(p, rows, width) for each phase that has outputs in the block.
     const auto for_each_phase = [&](const auto& body) {
-      for (int64_t p = 0; p < g.phase_count; ++p) {
-        const PixelPhase& phase = g.phases[p];
-        const auto outputs = [&](int i) { return smaller(size[i], phase.axes[i].out - at[i]); };
-        if (outputs(0) > 0 && outputs(1) > 0 && outputs(2) > 0)
-          body(phase, static_cast<A*>(scratch.sums) + p * g.cout * g.sums_plane, outputs(1),
-               outputs(2));
-      }
+      for (int64_t p = 0; p < g.phase_count; ++p)
+        if (outputs(p, 0) > 0 && outputs(p, 1) > 0 && outputs(p, 2) > 0)
+          body(p, outputs(p, 1), outputs(p, 2));
     };
     for (int64_t c = 0; c < g.cin; c += g.channels) {
       const int64_t channels = smaller(g.channels, g.cin - c);
       pack_pixels<T>(g, at, size, x + c * g.xs[1], channels, strip);
-      for_each_phase([&](const PixelPhase& phase, A* sums, int64_t rows, int64_t width) {
+      for_each_phase([&](int64_t p, int64_t rows, int64_t width) {
+        const PixelPhase& phase = g.phases[p];
         const A* const filters =
             static_cast<const A*>(phase.filters) + (group * taps_of(phase.axes) * g.cin + c) * n;
-        add_phase(g, phase, rows, width, strip, channels, filters, sums, c == 0);
+        add_phase(g, phase, rows, width, strip, channels, filters, sums_of(p), c == 0);
       });
     }
     const bool pairs = g.ys[4] == 1 && g.phases[0].axes[2].spacing == 2 && g.phase_count > 1 &&
                        g.phases[1].axes[2].first == 1;
-    for_each_phase([&](const PixelPhase& phase, const A* sums, int64_t rows, int64_t width) {
+    for_each_phase([&](int64_t p, int64_t rows, int64_t width) {
+      const PixelPhase& phase = g.phases[p];
+      const A* const sums = sums_of(p);
       const auto position = [&](int i, int64_t o) {
         return (phase.axes[i].first + (at[i] + o) * phase.axes[i].spacing) * g.ys[i + 2];
       };
       if (pairs && phase.axes[2].first == 1) return;  // stored with the phase before it
-      const A* const next = sums + g.cout * g.sums_plane;
-      const int64_t odd = pairs ? larger(0, smaller(size[2], (&phase)[1].axes[2].out - at[2])) : 0;
+      const int64_t odd = pairs ? larger(0, outputs(p + 1, 2)) : 0;
       for (int64_t k = 0; k < g.cout; ++k) {
         const A bias = g.bias ? load_one(static_cast<const T*>(g.bias) + group * g.cout + k) : A(0);
         for (int64_t row = 0; row < rows; ++row) {
           const A* const from = sums + k * g.sums_plane + row * g.row;
           T* const to = y + k * g.ys[1] + position(0, 0) + position(1, row) + position(2, 0);
           if (pairs)
-            store_pixel_pairs<T>(from, next + (from - sums), width + odd, bias, g.relu, to);
+            store_pixel_pairs<T>(from, from + g.cout * g.sums_plane, width + odd, bias, g.relu, to);
           else
             store_pixels<T>(from, width, bias, g.relu, to, phase.axes[2].spacing * g.ys[4]);
         }

@@ -42,14 +42,7 @@ void dense_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy
   call.filter_block = cut.filter_block;
   call.filter_blocks = cut.filter_blocks;
   call.splits = cut.splits;
-  call.x = x.data;
-  call.xs = x.stride;
-  call.dy = dy.data;
-  call.ys = dy.stride;
-  call.dw = dw.data;
-  call.ws = dw.stride;
-  call.kernel = g.kernel;
-  call.db = db;
+  static_cast<WeightGradOperands&>(call) = operands_of(g, dy, x, dw, db);
   call.sums_size = cut.sums_size;
   merge_axes(axes, call.xs, call.ys);
   call.blocks = weight_grad_blocks(g, axes, algorithm, g.n, cut.channel_block, cut.filter_block);

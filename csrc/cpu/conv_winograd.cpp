@@ -6,6 +6,7 @@
 
 #include "../problem/names.h"
 #include "conv_gather.h"
+#include "conv_kernels_table.h"
 
 namespace cnnkern::cpu {
 namespace {

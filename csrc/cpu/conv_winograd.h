@@ -10,9 +10,6 @@ namespace cnnkern::cpu {
 
 std::string winograd_refusal(const ConvProblem&, Direction);  // empty: it serves
 
-constexpr int64_t kWinogradTile = 2;  // outputs along each side
-constexpr int64_t kWinogradPoints = (kWinogradTile + 2) * (kWinogradTile + 2);
-
 // Of direct's time, what it is expected to take, transforms included.
 double winograd_share(const ConvProblem&, Direction);
 

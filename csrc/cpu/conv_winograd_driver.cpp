@@ -151,12 +151,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   call.groups = s.groups;
   call.cin = s.cin;
   call.cout = s.cout;
-  call.x = x.data;
-  call.xs = x.stride;
-  call.y = y.data;
-  call.ys = y.stride;
-  call.bias = bias;
-  call.relu = g.relu;
+  static_cast<Operands&>(call) = operands_of(g, x, bias, y);
   const FilterSizes filters(s, k);
   const Axes tap = one_tap();
   call.chunks = count_chunks(tap, s.cin);

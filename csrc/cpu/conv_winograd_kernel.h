@@ -8,7 +8,6 @@
 // m = 2; interpolates at 0, 1, -1 and infinity. Tiles of m = 4 round too much: sums of hundreds of
 // channels, whose small difference an output is, err three times as much as direct ones.
 struct Winograd {
-  static constexpr int kTile = 2, kPoints = 4;
   template <class V>
   CNNKERN_INLINE static void source(const V (&d)[4], V (&to)[4]) {
     to[0] = d[0] - d[2];
@@ -49,7 +48,7 @@ CNNKERN_INLINE int64_t filter_pitch(int64_t channels, int64_t row) {
 template <class A>
 inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t end) {
   using Wide = typename WideOf<A>::type;
-  constexpr int n = lanes<A>, kPoints = Winograd::kPoints;
+  constexpr int n = lanes<A>, kSide = kWinogradSide;
   const int64_t vectors = (g.lanes + n - 1) / n, channels = g.channels;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t group = task / g.blocks, block = g.first_block + task % g.blocks;
@@ -58,19 +57,19 @@ inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t en
     const A* from = static_cast<const A*>(g.packed) +
                     (group * vectors + block * kMaxVectors) * n * channels * 9;
     A* to = static_cast<A*>(g.transformed) + group * g.group +
-            task % g.blocks * kPoints * kPoints * filter_pitch(channels, kMaxVectors * n);
+            task % g.blocks * kWinogradPoints * filter_pitch(channels, kMaxVectors * n);
     for (int64_t c = 0; c < channels * row; c += n) {
-      Wide rows[3][kPoints], tap[3], column[kPoints];
+      Wide rows[3][kSide], tap[3], column[kSide];
       for (int s = 0; s < 3; ++s) {
         for (int r = 0; r < 3; ++r)
           tap[r] = __builtin_convertvector(load(from + (r * 3 + s) * channels * row + c), Wide);
         Winograd::filter(tap, rows[s]);
       }
-      for (int i = 0; i < kPoints; ++i) {
+      for (int i = 0; i < kSide; ++i) {
         for (int s = 0; s < 3; ++s) tap[s] = rows[s][i];
         Winograd::filter(tap, column);
-        for (int j = 0; j < kPoints; ++j)
-          store(to + (i * kPoints + j) * pitch + c, __builtin_convertvector(column[j], Vec<A>));
+        for (int j = 0; j < kSide; ++j)
+          store(to + (i * kSide + j) * pitch + c, __builtin_convertvector(column[j], Vec<A>));
       }
     }
   }
@@ -80,22 +79,22 @@ inline void winograd_filters(const WinogradFilters& g, int64_t begin, int64_t en
 template <class A>
 [[gnu::noinline]] void transform_source(const A* from, int64_t row_pitch, int64_t pixel_pitch,
                                         int64_t channels, int64_t point_pitch, A* to) {
-  constexpr int kPoints = Winograd::kPoints;
+  constexpr int kSide = kWinogradSide;
   for (int64_t c = 0; c < channels; c += lanes<A>) {
-    Vec<A> columns[kPoints][kPoints], d[kPoints], v[kPoints];
+    Vec<A> columns[kSide][kSide], d[kSide], v[kSide];
 #pragma GCC unroll 4
-    for (int j = 0; j < kPoints; ++j) {
+    for (int j = 0; j < kSide; ++j) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kPoints; ++i) d[i] = load(from + i * row_pitch + j * pixel_pitch + c);
+      for (int i = 0; i < kSide; ++i) d[i] = load(from + i * row_pitch + j * pixel_pitch + c);
       Winograd::source(d, columns[j]);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < kPoints; ++i) {
+    for (int i = 0; i < kSide; ++i) {
 #pragma GCC unroll 4
-      for (int j = 0; j < kPoints; ++j) d[j] = columns[j][i];
+      for (int j = 0; j < kSide; ++j) d[j] = columns[j][i];
       Winograd::source(d, v);
 #pragma GCC unroll 4
-      for (int j = 0; j < kPoints; ++j) store(to + (i * kPoints + j) * point_pitch + c, v[j]);
+      for (int j = 0; j < kSide; ++j) store(to + (i * kSide + j) * point_pitch + c, v[j]);
     }
   }
 }
@@ -105,22 +104,22 @@ template <class Body>
 CNNKERN_INLINE void for_each_winograd_tile(const Block& block, const Body& body) {
   int64_t t = 0;
   for (int64_t image = 0; image < block.size[0]; ++image)
-    for (int64_t i = 0; i < block.size[2]; i += Winograd::kTile)
-      for (int64_t j = 0; j < block.size[3]; j += Winograd::kTile) body(t++, image, i, j);
+    for (int64_t i = 0; i < block.size[2]; i += kWinogradTile)
+      for (int64_t j = 0; j < block.size[3]; j += kWinogradTile) body(t++, image, i, j);
 }
 
 // The outputs of a tile, `rows` x `columns` of them wanted. False where one is not finite.
 template <class A>
 [[gnu::noinline]] bool transform_result(const A* from, int64_t point_pitch, int vectors,
                                         int64_t rows, int64_t columns, int64_t row_pitch, A* to) {
-  constexpr int n = lanes<A>, kPoints = Winograd::kPoints, kTile = Winograd::kTile;
+  constexpr int n = lanes<A>, kSide = kWinogradSide, kTile = kWinogradTile;
   Mask<A> bad{};
   for (int v = 0; v < vectors; ++v, from += n, to += n) {
-    Vec<A> half[kTile][kPoints], m[kPoints], y[kTile];
+    Vec<A> half[kTile][kSide], m[kSide], y[kTile];
 #pragma GCC unroll 4
-    for (int j = 0; j < kPoints; ++j) {
+    for (int j = 0; j < kSide; ++j) {
 #pragma GCC unroll 4
-      for (int i = 0; i < kPoints; ++i) m[i] = load(from + (i * kPoints + j) * point_pitch);
+      for (int i = 0; i < kSide; ++i) m[i] = load(from + (i * kSide + j) * point_pitch);
       Winograd::result(m, y);
 #pragma GCC unroll 4
       for (int i = 0; i < kTile; ++i) half[i][j] = y[i];
@@ -165,7 +164,7 @@ template <class T>
 inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int64_t begin,
                      int64_t end) {
   using A = Compute<T>;
-  constexpr int n = lanes<A>, kPoints = Winograd::kPoints * Winograd::kPoints;
+  constexpr int n = lanes<A>;
   constexpr int64_t kLine = kCacheLine / int64_t(sizeof(A));
   A* const products = static_cast<A*>(scratch.products);
   A* const sums = static_cast<A*>(scratch.sums);
@@ -178,7 +177,7 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
     Block wanted = block;
     for (int i = 1; i < 3; ++i)
       wanted.size[i + 1] = smaller(block.size[i + 1], g.out[i] - block.at[i + 1]);
-    const int64_t tiles = block.pixels() / (Winograd::kTile * Winograd::kTile);
+    const int64_t tiles = block.pixels() / (kWinogradTile * kWinogradTile);
     const int64_t source_pitch = tiles * round_up(g.cin, n) + kLine;
     if (transformed_for != task / g.filter_parts) {
       winograd_sources<T>(g, scratch, block, group, source_pitch);
@@ -194,8 +193,8 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
       const int vectors = int(smaller(kMaxVectors, all_vectors - kb * kMaxVectors));
       const int64_t row = vectors * n, product_pitch = tiles * row + kLine;
       const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group +
-                               b * kPoints * filter_pitch(g.cin, kMaxVectors * n);
-      for (int p = 0; p < kPoints; ++p) {
+                               b * kWinogradPoints * filter_pitch(g.cin, kMaxVectors * n);
+      for (int p = 0; p < kWinogradPoints; ++p) {
         const A* filter = filters + p * filter_pitch(g.cin, row);
         for (int64_t c = 0; c < g.chunks; ++c) {
           for_each_tile(tiles, tile_height(vectors), [&](int height, int64_t at) {
