@@ -30,7 +30,7 @@ from cnnkern.benchmark.tables import plain_table  # noqa: E402
 from cnnkern.cli.checks import check_file, check_packages  # noqa: E402
 from cnnkern.cli.parser import Parser, launch, positive, seed  # noqa: E402
 from cnnkern.problem import parse  # noqa: E402
-from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS  # noqa: E402
+from cnnkern.testing.directions import CPU_ALGORITHMS, DIRECTIONS  # noqa: E402
 from cnnkern.testing.variants import DTYPES, FORMATS  # noqa: E402
 from cnnkern.testing.verify import Outcome, verify_problem  # noqa: E402
 
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         check_file("--json", options.json, ("json",))
     rows: list[dict[str, Any]] = []
-    for algorithm in (*ALGORITHMS, OF_POOLS):
+    for algorithm in (*CPU_ALGORITHMS, OF_POOLS):
         outcomes: list[Outcome] = []
         names = ["auto" if algorithm == OF_POOLS else algorithm]
         for problem in served(algorithm, options.problems, options.seed):

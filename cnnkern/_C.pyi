@@ -33,6 +33,9 @@ class ConvProblem:
     @property
     def relu(self) -> bool: ...
     @property
+    def tf32(self) -> bool:
+        """Whether float32 operands may be rounded to tf32, as torch's switch for cuDNN says."""
+    @property
     def transposed(self) -> bool: ...
     @property
     def dtype(self) -> str: ...

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from . import _C
@@ -120,7 +122,7 @@ def explain(
             raise TypeError("explain: expected an input beside the layer")
         algorithm = algorithm or getattr(problem, "algorithm", "auto")
         device = str(input.device) if device is None and input.is_cuda else device
-        problem = problem_of(problem, input)
+        problem = _in_torchs_precision(problem_of(problem, input), device or "cpu")
     elif input is not None:
         raise TypeError("explain: expected an input only beside a layer")
     if isinstance(problem, str):
@@ -131,6 +133,15 @@ def explain(
         for direction in problem.directions()
     )
     return Explanation(problem, plans, _in_words(device))
+
+
+def _in_torchs_precision(problem: Problem, device: str) -> Problem:
+    """On a GPU float32 operands may be rounded to tf32 where torch's switch for cuDNN allows it."""
+    exact = device == "cpu" or problem.dtype != "float32" or isinstance(problem, PoolProblem)
+    cudnn: Any = torch.backends.cudnn
+    if exact or cudnn.conv.fp32_precision != "tf32":
+        return problem
+    return _C.parse(f"{problem} tf32")
 
 
 def _head(problem: Problem) -> Iterable[str]:

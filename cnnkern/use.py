@@ -20,8 +20,8 @@ class use:
     function that torch.compile compiled guards on it and is compiled again for another choice.
 
     Args:
-        algorithm: "direct", "depthwise", "im2col" or "winograd"; "auto" lets the plan choose, as
-            outside.
+        algorithm: "direct", "depthwise", "im2col", "winograd" or "implicit_gemm"; "auto" lets the
+            plan choose, as outside.
         otherwise: what happens to a problem that the algorithm cannot serve in all directions:
             None: the call raises the plan's reason; "auto": the plan chooses for that problem
             (torch.compile then compiles each size of its input by itself).

@@ -20,6 +20,7 @@ HOST_SIDE = (
     "conv_direct",
     "conv_im2col",
     "conv_im2col_blocks",
+    "conv_implicit_gemm",
     "launch_error",
     "max_unpool",
     "pool",
@@ -43,6 +44,8 @@ MAY_INCLUDE = {
         "cuda/conv_direct.h",
         "cuda/conv_depthwise.h",
         "cuda/conv_im2col_blocks.h",
+        "cuda/conv_implicit_gemm.h",
+        "cuda/conv_implicit_gemm_operands.h",
     },
     "ops": {
         "problem",
@@ -69,6 +72,7 @@ MAY_INCLUDE = {
     "simt": {
         "simt",
         "cuda/conv_direct.h",
+        "cuda/conv_implicit_gemm.h",
         "cuda/max_unpool.h",
         "cuda/wide.h",
         "ops/cuda_operators.h",

@@ -15,7 +15,7 @@ from cnnkern.testing import (
     poisoned_allocations,
     random_integers,
 )
-from cnnkern.testing.directions import ALGORITHMS, DIRECTIONS, draw, expected, run, serving
+from cnnkern.testing.directions import CPU_ALGORITHMS, DIRECTIONS, draw, expected, run, serving
 
 PROBLEMS = lines(CONV, CONV_TRANSPOSE)
 # Large enough to be cut: where positions lose taps to padding, in chunks of a long reduction.
@@ -61,7 +61,7 @@ def test_function_and_its_gradients_are_exact(problem):
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CPU_ALGORITHMS)
 def test_cases_reach_every_algorithm(algorithm, direction):
     served = [p for p in PROBLEMS if algorithm in serving(Call.parse(p), direction)]
     if algorithm == "winograd":

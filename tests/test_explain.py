@@ -77,8 +77,8 @@ def test_equal_refusals_are_one_line(capsys: pytest.CaptureFixture[str]) -> None
     ]
     grouped = explained(capsys, "conv2d 8x128x56x56 128x4x3x3 stride=2")
     assert (
-        "  im2col     GPUs      each of 32 groups is a matrix product, needs at most 16; C = 128, "
-        "groups = 32"
+        "  im2col         GPUs      each of 32 groups is a matrix product, needs at most 16; "
+        "C = 128, groups = 32"
     ) in grouped
     assert "not by" not in explained(capsys, "max_pool2d 1x1x4x4 kernel=2")
 
@@ -114,7 +114,7 @@ def test_the_bad_field_is_pointed_at(capsys: pytest.CaptureFixture[str]) -> None
     lines = refused(capsys, "conv2d 8x64x56x56 128x64x3x3 strid=2")
     assert lines == [
         "cnnkern explain: conv2d: unknown argument 'strid'; did you mean 'stride'? valid: stride, "
-        "padding, dilation, groups, bias, relu, dtype, format",
+        "padding, dilation, groups, bias, relu, tf32, dtype, format",
         "  conv2d 8x64x56x56 128x64x3x3 strid=2",
         "                               ^",
     ]

@@ -378,6 +378,8 @@ def test_one_value_serves_all_axes(rank: int, value: Any) -> None:
 
 def test_algorithm_names_are_the_plans() -> None:
     problem = cnnkern._C.parse("conv2d 1x4x6x6 4x4x3x3")
-    plan = cnnkern._C.plan(problem, "forward")
-    known = {plan.algorithm, *(name for name, _ in plan.refused)}
+    known = set()
+    for device in ("cpu", "H200"):
+        plan = cnnkern._C.plan(problem, "forward", device=device)
+        known |= {plan.algorithm, *(name for name, _ in plan.refused)}
     assert known == set(arguments.ALGORITHMS) - {"auto"}

@@ -114,7 +114,8 @@ def test_a_filter_beyond_the_cache_goes_to_im2col() -> None:
             DENSE,
             "forward",
             "fft",
-            "expected algorithm auto, depthwise, direct, im2col or winograd, got 'fft'",
+            "expected algorithm auto, depthwise, direct, im2col, implicit_gemm or winograd, "
+            "got 'fft'",
         ),
         ("max_pool1d 1x1x9 kernel=3", "forward", "im2col", "expected algorithm auto or direct"),
         ("max_pool1d 1x1x9 kernel=3", "weight_grad", "auto", "max_pool1d: has no weight gradient"),

@@ -139,14 +139,31 @@ def test_depthwise_layers_go_to_depthwise(text: str, device: str) -> None:
 @pytest.mark.parametrize("device", GPUS)
 @pytest.mark.parametrize(
     "text",
-    [  # ResNet's 3x3: tensor cores make up for a matrix in memory
+    [  # ResNet's 3x3
         "conv2d 32x128x28x28 128x128x3x3 padding=1 dtype=float16 format=channels_last",
         "conv2d 32x256x14x14 256x256x3x3 padding=1 dtype=bfloat16 format=channels_last",
-        "conv2d 32x512x7x7 512x512x3x3 padding=1 dtype=bfloat16 format=channels_last",
     ],
 )
-def test_tensor_cores_are_worth_a_matrix(text: str, device: str) -> None:
-    assert plan_of(text, device=device).algorithm == "im2col"
+def test_16_bit_layers_go_to_tensor_cores(text: str, device: str) -> None:
+    for direction in DIRECTIONS:
+        plan = plan_of(text, direction, device=device)
+        assert plan.algorithm == "implicit_gemm"
+        assert plan.batch_invariant == (direction != "weight_grad")
+    # By name as well: tensor cores make up for a matrix in memory.
+    by_matrix = plan_of(text, "forward", "im2col", device).predicted_us
+    assert by_matrix < plan_of(text, "forward", "direct", device).predicted_us
+
+
+@pytest.mark.parametrize("device", GPUS)
+def test_float32_goes_to_tensor_cores_where_tf32_is_allowed(device: str) -> None:
+    text = "conv2d 32x128x28x28 128x128x3x3 padding=1 format=channels_last"
+    for direction in DIRECTIONS:
+        assert plan_of(f"{text} tf32", direction, device=device).algorithm == "implicit_gemm"
+        exact = plan_of(text, direction, device=device)
+        assert exact.algorithm != "implicit_gemm"
+        assert dict(exact.refused)["implicit_gemm"] == (
+            "dtype is float32, needs float16 or bfloat16, or torch's switch that allows tf32"
+        )
 
 
 @pytest.mark.parametrize("device", GPUS)
@@ -167,7 +184,6 @@ def test_a_1x1_layer_is_its_own_matrix(dtype: str, format: str, device: str) -> 
         ("conv2d 32x3x224x224 32x3x3x3 stride=2 padding=1", ["forward", "weight_grad"]),
         ("conv2d 2x1x28x28 6x1x5x5", ["forward", "weight_grad"]),
         ("conv2d 32x128x56x56 128x4x3x3 padding=1", DIRECTIONS),  # ResNeXt
-        ("conv2d 32x128x56x56 128x4x3x3 padding=1 dtype=bfloat16", DIRECTIONS),
     ],
 )
 def test_few_channels_go_to_direct(text: str, directions: list[str], device: str) -> None:
@@ -189,7 +205,7 @@ def test_a_gpu_takes_the_fastest_that_serves(text: str) -> None:
         for direction in problem.directions():
             made = plan(problem, direction, device=device)
             refused = dict(made.refused)
-            assert {made.algorithm, *refused} == {"depthwise", "direct", "im2col"}
+            assert {made.algorithm, *refused} == {"depthwise", "direct", "im2col", "implicit_gemm"}
             served = {made.algorithm: made}
             for name, reason in refused.items():
                 assert re.search(r"\d", reason), (name, reason)
@@ -253,6 +269,38 @@ def test_workspace_on_a_gpu_is_bounded_whatever_the_batch(
             assert workspace(1, size) > 0
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("format", ["contiguous", "channels_last"])
+def test_workspace_of_an_implicit_product_is_bounded(format: str, direction: str) -> None:
+    def workspace(n: int, size: int) -> int:
+        text = f"conv2d {n}x64x{size}x{size} 64x64x3x3 padding=1 dtype=float16 format={format}"
+        return plan_of(text, direction, "implicit_gemm", "H200").workspace_bytes
+
+    for size in (7, 56, 300):
+        assert 0 < workspace(1, size) <= workspace(64, size) == workspace(4096, size) <= 96 << 20
+    if format == "contiguous":
+        with pytest.raises(
+            RuntimeError, match=r"channels side by side has \d+ MiB, needs at most 32"
+        ):
+            workspace(1, 1000)
+
+
+def test_implicit_gemm_refuses_with_its_reasons() -> None:
+    for text, direction, reason in (
+        (DEPTHWISE, "forward",
+         "dtype is float32, needs float16 or bfloat16, or torch's switch that allows tf32"),
+        (f"{DEPTHWISE} tf32", "forward", "C/groups is 1, needs at least 2; C = 64, groups = 64"),
+        ("conv2d 1x8x9x9 8x8x3x3 dtype=float64", "forward",
+         "dtype is float64, needs float16, bfloat16 or tf32"),
+        ("conv1d 1x8x99 8x8x33 dtype=float16", "forward",
+         "an axis of the kernel has 33 taps, needs at most 32"),
+        ("conv2d 1x2048x9x9 2048x2048x3x3 dtype=float16", "weight_grad",
+         "the float32 sums of the weights have 144 MiB, needs at most 64 MiB"),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=f"{re.escape(reason)}$"):
+            plan_of(text, direction, "implicit_gemm", "A100")
+
+
 def test_im2col_refuses_on_a_gpu_with_its_reasons() -> None:
     for text, reason in (
         (DEPTHWISE, "C/groups is 1, needs at least 2; C = 64, groups = 64"),
@@ -284,9 +332,11 @@ def test_explanation_on_a_gpu() -> None:
     text = "conv2d 32x256x14x14 256x256x3x3 padding=1 dtype=bfloat16 format=channels_last"
     lines = str(cnnkern.explain(text, device="a100")).splitlines()
     row = next(line.split() for line in lines if line.startswith("forward "))
-    assert row[1] == "im2col"
-    assert row[-1] == "no"  # not batch-invariant
-    assert any(re.match(r"  direct +would take .*; im2col is predicted faster", x) for x in lines)
+    assert row[1] == "implicit_gemm"
+    assert row[-1] == "yes"  # batch-invariant
+    assert any(
+        re.match(r"  direct +would take .*; implicit_gemm is predicted faster", x) for x in lines
+    )
     assert lines[-1].startswith("Predictions are of nominal rates, A100 with 108 multiprocessors;")
     layer = torch.nn.Conv2d(64, 64, 3, groups=64)
     made = cnnkern.explain(layer, torch.zeros(1, 64, 9, 9), device="L4", algorithm="direct").plans

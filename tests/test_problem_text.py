@@ -65,6 +65,7 @@ def test_the_canonical_form_stays(text: str) -> None:
     [
         ("relu bias padding=1,1 stride=1", "padding=1 bias relu"),
         ("activation=relu bias=false groups=1", "relu"),
+        ("tf32 bias", "bias tf32"),
         ("dtype=float32 format=contiguous dilation=1", ""),
         ("padding=same", "padding=1"),
         ("padding=same stride=4", "stride=4 padding=1,0"),
@@ -162,6 +163,11 @@ def test_problems_are_values() -> None:
         ("conv2d 1x2x3x3 4x2x3x3 padding=1:2:3", "1:2:3", "expected one padding or before:after"),
         ("conv2d 1x2x3x3 4x2x3x3 bias=yes", "yes", "expected true or false, got 'yes'"),
         ("conv2d 1x2x3x3 4x2x3x3 activation=gelu", "gelu", "expected activation=relu, got 'gelu'"),
+        (
+            "conv2d 1x2x3x3 4x2x3x3 tf32 dtype=float16",
+            "float16",
+            "tf32 is a precision of float32 alone, got dtype=float16",
+        ),
         ("conv2d 1x2x3x3 4x2x3x3 dtype=float", "float", "did you mean 'float32'?"),
         ("conv2d 1x2x3x3 4x2x3x3 format=nhwc", "nhwc", "valid: contiguous, channels_last"),
         ("conv2d 1x2x3x3 4x2x5x3 dtype=float16", "4x2x5x3", "kernel size = 5, dilation = 1"),

@@ -66,8 +66,8 @@ def test_on_the_emulator(capsys):
     ]
     assert main(["verify", *arguments]) == 0
     out = capsys.readouterr().out
-    assert "2 problems, 17 cases: 11 passed, 6 refused, 0 failed" in out
-    assert "emulated   depthwise   weight_grad   float32" in out
+    assert "2 problems, 20 cases: 11 passed, 9 refused, 0 failed" in out
+    assert "emulated   depthwise       weight_grad   float32" in out
 
 
 @pytest.fixture
@@ -91,13 +91,13 @@ def test_a_failure_is_made_small_and_its_command_shows_it(planted, capsys, tmp_p
     arguments = [word for problem in problems for word in ("--problem", problem)]
     assert main(["verify", *arguments, "--seed", "3", "--json", str(file)]) == 1
     out = capsys.readouterr().out
-    assert "3 problems, 45 cases: 28 passed, 15 refused, 2 failed" in out
+    assert "3 problems, 54 cases: 28 passed, 24 refused, 2 failed" in out
     assert "FAILED direct, weight_grad, on cpu:" in out
     assert f"{CONV}: direct, weight_grad: weight.grad: 1 of 324 elements differ" in out
     assert "1 more failed, such as" in out
     data = json.loads(file.read_text())
     assert data["complete"]
-    assert len(data["outcomes"]) == 45
+    assert len(data["outcomes"]) == 54
     (failure,) = data["failures"]
     assert failure["smallest"]["problem"] == "conv1d 1x1x2 1x1x1 stride=2"
     assert f"  {failure['command']}\n" in out
@@ -189,7 +189,10 @@ def test_an_interruption_keeps_what_was_verified(monkeypatch, capsys, tmp_path):
         (["--suite", "resnet05"], "unknown suite 'resnet05'; did you mean 'resnet50'"),
         (["--problem", "conv2d 1x1x5x5 1x1x3x3 strid=2"], "did you mean 'stride'"),
         (["--problem", "conv2d 1x1x5x5 1x1x3x3 strid=2"], "\n                         ^"),
-        (["--algorithm", "fft"], "expected auto, direct, depthwise, im2col, winograd or all"),
+        (
+            ["--algorithm", "fft"],
+            "expected auto, direct, depthwise, im2col, winograd, implicit_gemm or all",
+        ),
         (["--direction", "backward"], "expected forward, input_grad, weight_grad or all"),
         (["--random", "0"], "--random: expected a whole number of at least 1, got '0'"),
         (["--device", "tpu"], "--device: invalid choice: 'tpu'"),

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BUDGET = ROOT / "benchmarks" / "sass_budget.json"
 RESULT = ROOT / "build" / "sass" / "report.json"
 ARCHS = ("sm_80", "sm_90a")
+# Counted where a kernel has them: products on tensor cores, and what feeds these.
+TENSOR = {"mma": ("HMMA", "HGMMA", "DMMA"), "ldmatrix": ("LDSM",), "cp_async": ("LDGSTS",)}
 Entry = dict[str, int]
 
 
@@ -37,14 +39,20 @@ def by_family(kernels: list[Kernel]) -> dict[str, dict[str, list[Kernel]]]:
     return families
 
 
+def counted(kernel: Kernel, what: str) -> int:
+    return sum(kernel.counts.get(name, 0) for name in TENSOR[what])
+
+
 def entry(kernels: list[Kernel]) -> Entry:
     """What one family of kernels takes on one architecture: its instances' worst and widest."""
+    tensor = {what: max(counted(k, what) for k in kernels) for what in TENSOR}
     return {
         "registers": max(k.registers for k in kernels),
         "stack": max(k.stack for k in kernels),
         "shared": max(k.shared for k in kernels),
         "load": max(max(k.loads, default=0) for k in kernels),
         "store": max(max(k.stores, default=0) for k in kernels),
+        **{what: count for what, count in tensor.items() if count},
     }
 
 
@@ -97,6 +105,8 @@ def _over(
     if same_compiler:
         compare("registers", lambda k: k.registers, "registers")
         compare("shared", lambda k: k.shared, "bytes of static shared memory")
+        for name in TENSOR.keys() & allowed.keys():
+            compare(name, lambda k, name=name: counted(k, name), f"instructions of {name}")
     taken = entry(kernels)
     for what in ("load", "store"):
         if taken[what] < allowed[what]:
@@ -119,8 +129,8 @@ def print_table(report: Report) -> None:
 
     table = Table(title="CUDA kernels, sm_80 / sm_90a where they differ", title_justify="left")
     table.add_column("kernel", no_wrap=True)
-    for name in ("instances", "registers", "warps/SM", "stack", "spills", "smem",
-                 "load B", "store B", "instructions", "FMA", "MMA", "LDS+STS", "BAR"):  # fmt: skip
+    for name in ("instances", "registers", "warps/SM", "stack", "spills", "smem", "load B",
+                 "store B", "instructions", "FMA", "MMA", "LDGSTS", "LDS+STS", "BAR"):  # fmt: skip
         table.add_column(name, justify="right")
 
     def cell(archs: dict[str, list[Kernel]], value: Callable[[list[Kernel]], object]) -> str:
@@ -143,7 +153,8 @@ def print_table(report: Report) -> None:
             cell(archs, lambda ks: _range([max(k.stores, default=0) for k in ks])),
             cell(archs, lambda ks: _range([k.counts["all"] for k in ks])),
             cell(archs, most("FFMA", "DFMA")),
-            cell(archs, most("HMMA", "HGMMA", "DMMA")),
+            cell(archs, most(*TENSOR["mma"])),
+            cell(archs, most("LDGSTS")),
             cell(archs, most("LDS", "STS", "LDSM")),
             cell(archs, most("BAR")),
         )

@@ -141,7 +141,8 @@ def peer_call(case: Case, peer: str = "torch") -> Callable[[], Any]:
     cudnn: Any = torch.backends.cudnn
 
     def searching() -> Any:
-        with cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=False):
+        tf32 = case.call.tf32
+        with cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=tf32):
             return function(*tensors)
 
     return searching

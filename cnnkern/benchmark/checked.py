@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..testing import check_close, error_bound, magnitudes, truth
+from ..testing import Call, check_close, error_bound, magnitudes, truth
 from .case import Case, Operands, first_result, peer_call
 from .suites import with_form
 
@@ -67,9 +67,9 @@ class Truths:
         name = f"{call.text}: {case.direction}"
         found = self._truth(case, min(1.0, most / max(flops, 1.0)))
         try:
-            check = _hold(found, result, theirs, call.dtype, name)
-            if not found.whole and (theirs is None or _apart(found, result, theirs, call.dtype)):
-                check = _hold(self._truth(case, 1.0), result, theirs, call.dtype, name)
+            check = _hold(found, result, theirs, call, name)
+            if not found.whole and (theirs is None or _apart(found, result, theirs, call)):
+                check = _hold(self._truth(case, 1.0), result, theirs, call, name)
         except AssertionError as error:
             return Check("failed", str(error))
         possible = result.numel() * _reachable(case)
@@ -90,18 +90,30 @@ class Truths:
         return self._known[key]
 
 
-def _hold(
-    found: Truth, result: Tensor, theirs: Tensor | None, dtype: torch.dtype, name: str
-) -> Check:
+def _hold(found: Truth, result: Tensor, theirs: Tensor | None, call: Call, name: str) -> Check:
     part = None if theirs is None else found.part(theirs)
-    report = check_close(found.part(result), found.values, part, found.sums, dtype, name=name)
+    report = check_close(
+        found.part(result),
+        found.values,
+        part,
+        found.sums,
+        call.dtype,
+        name=name,
+        accumulator_roundoff=call.accumulator_roundoff,
+    )
     units = report.in_units_of_torch
     return Check("passed", "", None if math.isnan(units) else units, report.share_of_bound)
 
 
-def _apart(found: Truth, result: Tensor, theirs: Tensor, dtype: torch.dtype) -> bool:
+def _apart(found: Truth, result: Tensor, theirs: Tensor, call: Call) -> bool:
     """Whether the results differ by more than both may be wrong by."""
-    bound = error_bound(found.values, found.part(theirs), found.sums, dtype).maximum
+    bound = error_bound(
+        found.values,
+        found.part(theirs),
+        found.sums,
+        call.dtype,
+        accumulator_roundoff=call.accumulator_roundoff,
+    ).maximum
     difference = (result.double() - theirs.double()).abs().max() if result.numel() else 0.0
     return not difference <= 4 * bound
 

@@ -73,12 +73,14 @@ class Bench:
         """The rows of a layer; what cannot run is a row that says why."""
         text = str(layer.problem)
         if text not in self._known:
-            # Exact float32 for torch too, and its heuristic rather than a search.
+            # Exact float32 for torch too, unless the problem says tf32; and its heuristic rather
+            # than a search.
             cudnn: Any = torch.backends.cudnn
-            exact = cudnn.flags(
-                enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+            tf32 = getattr(layer.problem, "tf32", False)
+            precision = cudnn.flags(
+                enabled=True, benchmark=False, deterministic=False, allow_tf32=tf32
             )
-            with torch.no_grad(), exact:
+            with torch.no_grad(), precision:
                 self._known[text] = list(self._measure(layer))
         return [replace(row, suite=layer.suite, name=layer.name) for row in self._known[text]]
 

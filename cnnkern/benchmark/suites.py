@@ -138,5 +138,6 @@ def with_form(problem: Problem, dtype: str, format: str) -> Problem:
     """
     if problem.rank == 1 and format == "channels_last":
         raise ValueError(f"{problem.op} has only the contiguous format, got {format!r}")
-    words = [w for w in str(problem).split(" ") if not w.startswith(("dtype=", "format="))]
+    dropped = ("dtype=", "format=") if dtype == "float32" else ("dtype=", "format=", "tf32")
+    words = [w for w in str(problem).split(" ") if not w.startswith(dropped)]
     return parse(" ".join((*words, f"dtype={dtype}", f"format={format}")))

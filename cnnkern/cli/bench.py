@@ -32,7 +32,7 @@ from cnnkern.cli.layers import comma_list
 from cnnkern.cli.parser import UsageError, positive, seconds, seed
 
 HELP = "time problems, suites or a model beside torch"
-ALGORITHMS = ("auto", "all", "direct", "depthwise", "im2col", "winograd")
+ALGORITHMS = ("auto", "all", "direct", "depthwise", "im2col", "winograd", "implicit_gemm")
 QUICK_LAYERS, QUICK_BATCH, QUICK_SECONDS = 4, 8, 0.08
 WIDTH = 140
 

@@ -19,7 +19,7 @@ Ints = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-ALGORITHMS = ("auto", "direct", "depthwise", "im2col", "winograd")
+ALGORITHMS = ("auto", "direct", "depthwise", "im2col", "winograd", "implicit_gemm")
 BORDERS = ("zeros", "reflect", "replicate", "circular")
 AXES = {1: ("L",), 2: ("H", "W"), 3: ("D", "H", "W")}
 TAPS = {1: ("R",), 2: ("R", "S"), 3: ("T", "R", "S")}

@@ -175,7 +175,15 @@ class Truth:
             with one_thread():
                 if exact:
                     check_equal(result.cpu(), y64, self.call.dtype, name=label)
-                return check_close(result.cpu(), y64, theirs, sums, self.call.dtype, name=label)
+                return check_close(
+                    result.cpu(),
+                    y64,
+                    theirs,
+                    sums,
+                    self.call.dtype,
+                    name=label,
+                    accumulator_roundoff=self.call.accumulator_roundoff,
+                )
         except WrongResult as wrong:
             return wrong
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -63,6 +64,8 @@ def missing(name: str) -> str | None:
 def running(name: str, problem: str = "") -> Iterator[Backend]:
     """The kernels of one of ``BACKENDS`` at work. On the emulator they take the CPU's tensors.
 
+    float32 is exact, unless the problem has the word ``tf32``.
+
     Args:
         name: ``cpu``, ``emulated`` or ``cuda``.
         problem: each has its own schedule of threads on the emulator.
@@ -73,9 +76,19 @@ def running(name: str, problem: str = "") -> Iterator[Backend]:
     reason = missing(name)
     if reason is not None:
         raise RuntimeError(reason)
-    if name != "emulated":
+    if name == "cpu":
         yield Backend(name, name, name)
         return
+    cudnn: Any = torch.backends.cudnn
+    tf32 = "tf32" in problem.split()
+    with cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=tf32):
+        if name == "cuda":
+            yield Backend(name, name, name)
+        else:
+            yield from _emulating(problem)
+
+
+def _emulating(problem: str) -> Iterator[Backend]:
     simt = emulator()
     assert simt is not None
     with warnings.catch_warnings():  # torch warns that a kernel stands before another

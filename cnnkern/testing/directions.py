@@ -14,9 +14,19 @@ from .. import _C
 from .reference import Call
 from .tensors import Guarded, guarded_like
 
-__all__ = ["ALGORITHMS", "DIRECTIONS", "Operands", "draw", "expected", "run", "serving"]
+__all__ = [
+    "ALGORITHMS",
+    "CPU_ALGORITHMS",
+    "DIRECTIONS",
+    "Operands",
+    "draw",
+    "expected",
+    "run",
+    "serving",
+]
 
-ALGORITHMS = ("direct", "depthwise", "im2col", "winograd")
+CPU_ALGORITHMS = ("direct", "depthwise", "im2col", "winograd")
+ALGORITHMS = (*CPU_ALGORITHMS, "implicit_gemm")
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
 
 _Value = TypeVar("_Value")

@@ -47,6 +47,7 @@ class Fields:
     filters: int
     bias: bool
     relu: bool
+    tf32: bool
     ceil_mode: bool
     count_include_pad: bool
     divisor: int
@@ -71,6 +72,7 @@ class Fields:
             filters=0 if call.is_pool else call.output_size[1] // call.groups,
             bias=call.bias,
             relu=call.relu,
+            tf32=call.tf32,
             ceil_mode=call.ceil_mode,
             count_include_pad=call.count_include_pad,
             divisor=call.divisor,
@@ -110,6 +112,7 @@ class Fields:
                 first, second = self.groups * self.channels, self.filters
             words += [_shape([first, second, *kernel]), f"groups={self.groups}"]
             words += ["bias"] * self.bias + ["relu"] * self.relu
+            words += ["tf32"] * (self.tf32 and self.dtype == "float32")
         words += [_listed("stride", [axis.stride for axis in self.axes])]
         words += [_listed("padding", [f"{axis.before}:{axis.after}" for axis in self.axes])]
         if self.kind != "avg_pool":

@@ -45,6 +45,7 @@ class Call:
     dtype: torch.dtype
     channels_last: bool
     adaptive: bool = False  # then output_size is the call's, and kernel_size the largest window
+    tf32: bool = False  # operands may be rounded so, on a GPU
 
     @staticmethod
     def parse(text: str) -> Call:
@@ -54,6 +55,11 @@ class Call:
     @property
     def is_pool(self) -> bool:
         return "pool" in self.op
+
+    @property
+    def accumulator_roundoff(self) -> float | None:
+        """Of the error rule, where it is not the accumulator's own: operands in tf32."""
+        return 2.0**-11 if self.tf32 else None
 
     @property
     def is_max(self) -> bool:
@@ -296,4 +302,5 @@ def _call_of(text: str, problem: Any) -> Call:
         dtype=getattr(torch, problem.dtype),
         channels_last=problem.format == "channels_last",
         adaptive=bool(getattr(problem, "adaptive", False)),
+        tf32=bool(getattr(problem, "tf32", False)),
     )

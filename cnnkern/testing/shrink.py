@@ -94,6 +94,8 @@ def _format(f: Fields) -> Iterator[Fields]:
 def _flags(f: Fields) -> Iterator[Fields]:
     if f.relu:
         yield replace(f, relu=False)
+    if f.tf32:
+        yield replace(f, tf32=False)
     if f.bias:
         yield replace(f, bias=False)
     if f.ceil_mode:

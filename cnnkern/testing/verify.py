@@ -62,7 +62,7 @@ def verify_problem(
         problem: the text. A pool has one algorithm only, which any of ``auto`` and ``direct`` asks
             for, and no weight_grad.
         device: ``cpu``, ``emulated`` (CUDA's kernels on the emulator) or ``cuda``.
-        algorithms: of auto, direct, depthwise, im2col, winograd.
+        algorithms: of auto, direct, depthwise, im2col, winograd, implicit_gemm.
         directions: of forward, input_grad, weight_grad.
         seed: of the random tensors.
 
@@ -81,6 +81,7 @@ def verify_problem(
         depthwise refused C/groups is 3, needs 1; C = 3, groups = 1
         im2col passed
         winograd refused C/groups is 3, K/groups 4, needs 4 of both
+        implicit_gemm refused it has no kernel for this device
     """
     text = str(_C.parse(problem))
     call = Call.parse(text)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Forward and input gradient: what a problem is to the kernel of conv_direct_gather_kernel.h.
 #include <algorithm>
-#include <array>
-#include <vector>
 
 #include "../problem/text.h"
 #include "conv_direct.h"
@@ -34,27 +32,11 @@ struct Gather {
   int64_t channel_stride() const { return w.stride[!gradient]; }
 };
 
-using Phases = std::array<std::vector<GatherAxis>, 3>;
-
-int64_t most_pixels(const Gather& call, const Phases& phases) {
-  int64_t pixels = call.g.n;
-  for (const auto& along : phases) {
-    int64_t most = 0;
-    for (const GatherAxis& phase : along) most = std::max(most, phase.out);
-    pixels *= most;
-  }
-  return pixels;
-}
-
-int64_t count_of(const Phases& phases) {
-  return int64_t(phases[0].size() * phases[1].size() * phases[2].size());
-}
-
 struct Blocks {
   int64_t column_tiles, pixel_tiles, all;
   Blocks(const Gather& call, const Phases& phases, GatherTile tile)
       : column_tiles(ceil_div(call.columns(), tile_columns(tile))),
-        pixel_tiles(ceil_div(most_pixels(call, phases), tile_pixels(tile))),
+        pixel_tiles(ceil_div(most_pixels(phases, call.g.n), tile_pixels(tile))),
         all(column_tiles * pixel_tiles * call.groups() * count_of(phases)) {}
 };
 
@@ -140,42 +122,10 @@ void launch_phases(const Gather& call, const Phases& phases) {
   launch_gather<T>(p, tile, loads, static_cast<unsigned>(grid), call.stream);
 }
 
-// kAxisPhases of each axis at a time.
-template <class T, class Index>
-void launch_all(const Gather& call, const Phases& phases) {
-  const auto part = [](const std::vector<GatherAxis>& along, size_t first) {
-    const size_t last = std::min(along.size(), first + kAxisPhases);
-    return std::vector<GatherAxis>(along.begin() + int64_t(first), along.begin() + int64_t(last));
-  };
-  for (size_t d = 0; d < phases[0].size(); d += kAxisPhases)
-    for (size_t h = 0; h < phases[1].size(); h += kAxisPhases)
-      for (size_t w = 0; w < phases[2].size(); w += kAxisPhases) {
-        launch_phases<T, Index>(call, {part(phases[0], d), part(phases[1], h), part(phases[2], w)});
-      }
-}
-
 template <class T, class Index>
 void run(const Gather& call) {
-  Phases phases;
-  bool few = true;
-  for (int i = 0; i < 3; ++i) {
-    few = few && std::min(call.g.stride[i], call.g.input[i]) <= kAxisPhases;
-  }
-  for (int i = 0; i < 3; ++i) {
-    if (!call.gradient) {
-      phases[i] = {forward_phase(call.g, i)};
-    } else if (few) {
-      phases[i] = input_grad_phases(call.g, i);
-    } else {
-      phases[i] = input_grad_phases_with_taps(call.g, i);
-    }
-  }
-  if (call.gradient && !few) {
-    Phases fill;
-    for (int i = 0; i < 3; ++i) fill[i] = {input_grad_fill(call.g, i)};
-    launch_all<T, Index>(call, fill);
-  }
-  launch_all<T, Index>(call, phases);
+  for (const Phases& phases : phase_launches(call.g, call.gradient, kAxisPhases))
+    launch_phases<T, Index>(call, phases);
 }
 
 void run(const Gather& call) {

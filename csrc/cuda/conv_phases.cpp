@@ -91,4 +91,41 @@ GatherAxis input_grad_fill(const ConvProblem& g, int axis) {
   return {g.input[axis], g.output[axis], 0, 1, 0, 1, 0, 1, 0, 1};
 }
 
+std::vector<Phases> phase_launches(const ConvProblem& g, bool gradient, int64_t most) {
+  if (!gradient) return {{{{forward_phase(g, 0)}, {forward_phase(g, 1)}, {forward_phase(g, 2)}}}};
+  bool few = true;
+  for (int i = 0; i < 3; ++i) few = few && std::min(g.stride[i], g.input[i]) <= most;
+  Phases all, fill;
+  for (int i = 0; i < 3; ++i) {
+    all[i] = few ? input_grad_phases(g, i) : input_grad_phases_with_taps(g, i);
+    fill[i] = {input_grad_fill(g, i)};
+  }
+  std::vector<Phases> launches;
+  if (!few) launches.push_back(fill);
+  const auto part = [most](const std::vector<GatherAxis>& along, size_t first) {
+    const size_t last = std::min(along.size(), first + size_t(most));
+    return std::vector<GatherAxis>(along.begin() + int64_t(first), along.begin() + int64_t(last));
+  };
+  const size_t by = size_t(most);
+  for (size_t d = 0; d < all[0].size(); d += by)
+    for (size_t h = 0; h < all[1].size(); h += by)
+      for (size_t w = 0; w < all[2].size(); w += by)
+        launches.push_back({part(all[0], d), part(all[1], h), part(all[2], w)});
+  return launches;
+}
+
+int64_t most_pixels(const Phases& phases, int64_t samples) {
+  int64_t pixels = samples;
+  for (const auto& along : phases) {
+    int64_t most = 0;
+    for (const GatherAxis& phase : along) most = std::max(most, phase.out);
+    pixels *= most;
+  }
+  return pixels;
+}
+
+int64_t count_of(const Phases& phases) {
+  return int64_t(phases[0].size() * phases[1].size() * phases[2].size());
+}
+
 }  // namespace cnnkern::cuda

@@ -6,6 +6,7 @@
 // taps, every (stride / gcd(stride, dilation))th of them, and read neighbouring source positions.
 // So a strided gradient does no more arithmetic than its forward, and writes each value once.
 #pragma once
+#include <array>
 #include <vector>
 
 #include "../problem/conv_problem.h"
@@ -29,5 +30,16 @@ std::vector<GatherAxis> input_grad_phases(const ConvProblem&, int axis);
 std::vector<GatherAxis> input_grad_phases_with_taps(const ConvProblem&, int axis);
 // All positions of the gradient, no tap.
 GatherAxis input_grad_fill(const ConvProblem&, int axis);
+
+// The phases of each axis that one launch computes, every combination of them.
+using Phases = std::array<std::vector<GatherAxis>, 3>;
+
+// The launches, of at most `most` phases of an axis each, that one after the other make a forward
+// or an input gradient. Where a stride is larger than that, the first has no taps and fills all.
+std::vector<Phases> phase_launches(const ConvProblem&, bool gradient, int64_t most);
+
+// Positions of a launch's largest combination of phases, of so many samples; combinations.
+int64_t most_pixels(const Phases&, int64_t samples);
+int64_t count_of(const Phases&);
 
 }  // namespace cnnkern::cuda

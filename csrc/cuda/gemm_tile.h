@@ -116,12 +116,4 @@ __device__ void multiply_steps(Index steps, A* buffers, TileSums<A, Tile>& sums,
   sums.flush();
 }
 
-// The lowest digit of a number whose remaining digits stay in it.
-template <class Index>
-__device__ Index pop(Index& a, const Divisor<Index>& base) {
-  Index digit = a;
-  a = split(digit, base);
-  return digit;
-}
-
 }  // namespace cnnkern::cuda

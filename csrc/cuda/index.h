@@ -50,6 +50,14 @@ __host__ __device__ Index split(Index& a, const Divisor<Index>& by) {
   return quotient;
 }
 
+// The lowest digit of a number whose remaining digits stay in it.
+template <class Index>
+__host__ __device__ Index pop(Index& a, const Divisor<Index>& base) {
+  Index digit = a;
+  a = split(digit, base);
+  return digit;
+}
+
 // Calls f(Index()) with the type of the offsets.
 template <class F>
 auto with_index(bool narrow, const F& f) {

@@ -2,12 +2,15 @@
 // The Backend of convolutions on a GPU: activations are made dense in the problem's format, weights
 // keep their strides.
 #pragma once
+#include <ATen/Context.h>
+
 #include "../cuda/conv_depthwise.h"
 #include "../cuda/conv_direct.h"
 #include "conv_operators.h"
 #include "cuda_argument.h"
 #include "cuda_device.h"
 #include "cuda_im2col.h"
+#include "cuda_implicit_gemm.h"
 #include "cuda_workspace.h"
 
 namespace cnnkern::ops {
@@ -25,7 +28,11 @@ struct CudaConv {
 
   static Algorithm choose(const ConvProblem& problem, Direction direction,
                           const std::string& algorithm, const Tensor& like) {
-    return cnnkern::choose(problem, direction, algorithm, traits_of(like));
+    // As for torch's own convolutions; the switch is one for the process.
+    ConvProblem allowed = problem;
+    allowed.tf32 = problem.dtype == DataType::float32 &&
+                   at::globalContext().allowTF32CuDNN(at::Float32Op::CONV);
+    return cnnkern::choose(allowed, direction, algorithm, traits_of(like));
   }
   static Tensor allocate(IntArrayRef size, const at::TensorOptions& options,
                          at::MemoryFormat format) {
@@ -35,6 +42,8 @@ struct CudaConv {
                       const Tensor& input, const Tensor& w, const Tensor& bias, const Tensor& y) {
     const Tensor x = input.contiguous(layout(problem));
     if (chosen == Algorithm::im2col) return im2col_forward(op, problem, x, w, bias, y);
+    if (chosen == Algorithm::implicit_gemm)
+      return implicit_gemm(op, problem, Direction::forward, x, w, bias, y);
     const auto run =
         chosen == Algorithm::depthwise ? cuda::conv_depthwise_forward : cuda::conv_direct_forward;
     const Argument from("input", x, Use::in), by("weight", w, Use::in);
@@ -48,6 +57,8 @@ struct CudaConv {
                          const Tensor& dx) {
     const Tensor dy = grad.contiguous(layout(problem));
     if (chosen == Algorithm::im2col) return im2col_input_grad(op, problem, dy, w, bias, dx);
+    if (chosen == Algorithm::implicit_gemm)
+      return implicit_gemm(op, problem, Direction::input_grad, dy, w, bias, dx);
     const auto run = chosen == Algorithm::depthwise ? cuda::conv_depthwise_input_grad
                                                     : cuda::conv_direct_input_grad;
     const Argument from("grad_output", dy, Use::in), by("weight", w, Use::in);
@@ -56,11 +67,11 @@ struct CudaConv {
       run(problem, from.data(), weight_view(by, w), plus.data(), to.data(), current_stream(dy));
     });
   }
-  // Also into float32 dw and db, of 16-bit operands, which are widened for it.
+  // Also into float32 dw and db, of 16-bit operands, which but one algorithm widens for it.
   static void weight_grad(const char* op, const ConvProblem& problem, Algorithm chosen,
                           const Tensor& grad, const Tensor& input, const Tensor& dw,
                           const Tensor& db) {
-    if (dw.scalar_type() != input.scalar_type()) {
+    if (dw.scalar_type() != input.scalar_type() && chosen != Algorithm::implicit_gemm) {
       ConvProblem wide = problem;
       wide.dtype = DataType::float32;
       return weight_grad(op, wide, chosen, grad.to(at::kFloat), input.to(at::kFloat), dw, db);
@@ -68,6 +79,8 @@ struct CudaConv {
     const Tensor dy = grad.contiguous(layout(problem)), x = input.contiguous(layout(problem));
     const Tensor sums = db.numel() ? db : Tensor();
     if (chosen == Algorithm::im2col) return im2col_weight_grad(op, problem, dy, x, dw, sums);
+    if (chosen == Algorithm::implicit_gemm)
+      return implicit_gemm_weight_grad(op, problem, dy, x, dw, sums);
     const bool depthwise = chosen == Algorithm::depthwise;
     const auto run = depthwise ? cuda::conv_depthwise_weight_grad : cuda::conv_direct_weight_grad;
     const auto bytes =

@@ -27,7 +27,7 @@ struct PoolCandidate {
 };
 
 extern const ConvCandidate cpu_direct, cpu_depthwise, cpu_im2col, cpu_winograd;
-extern const ConvCandidate cuda_direct, cuda_depthwise, cuda_im2col;
+extern const ConvCandidate cuda_direct, cuda_depthwise, cuda_im2col, cuda_implicit_gemm;
 extern const PoolCandidate max_pool, avg_pool;
 
 // Of depthwise, on every device.

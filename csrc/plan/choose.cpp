@@ -18,7 +18,7 @@ namespace cnnkern {
 
 namespace {
 
-constexpr size_t kKeySize = 34;
+constexpr size_t kKeySize = 35;
 using Key = std::array<int64_t, kKeySize>;
 
 Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algorithm>& named,
@@ -33,10 +33,11 @@ Key key_of(const ConvProblem& g, Direction direction, const std::optional<Algori
           g.bias,
           g.relu,
           g.transposed,
+          g.tf32,
           static_cast<int64_t>(direction),
           named ? static_cast<int64_t>(*named) : -1,
           reinterpret_cast<intptr_t>(&traits)};
-  size_t next = 13;
+  size_t next = 14;
   for (const Extent* extent :
        {&g.input, &g.kernel, &g.stride, &g.pad_before, &g.pad_after, &g.dilation, &g.output}) {
     for (int64_t value : *extent) key[next++] = value;

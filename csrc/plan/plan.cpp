@@ -19,7 +19,7 @@ namespace {
 // and direct serves everything.
 using Candidates = std::vector<const ConvCandidate*>;
 const Candidates kCpu{&cpu_depthwise, &cpu_winograd, &cpu_direct, &cpu_im2col};
-const Candidates kCuda{&cuda_depthwise, &cuda_direct, &cuda_im2col};
+const Candidates kCuda{&cuda_depthwise, &cuda_implicit_gemm, &cuda_direct, &cuda_im2col};
 
 const Candidates& candidates_of(DeviceKind kind) { return kind == DeviceKind::cpu ? kCpu : kCuda; }
 
@@ -96,7 +96,9 @@ const Offer& named(const Offers& offers, const std::string& algorithm, const Con
   if (value_of<Algorithm>(kAlgorithms, algorithm))
     throw Error(op_of(g) + ": algorithm " + algorithm + " does not serve this " +
                 name_of(direction) + ": it has no kernel for this device");
-  throw Error(op_of(g) + ": expected algorithm auto, depthwise, direct, im2col or winograd, got '" +
+  throw Error(op_of(g) +
+              ": expected algorithm auto, depthwise, direct, im2col, implicit_gemm or winograd, "
+              "got '" +
               algorithm + "'");
 }
 

@@ -13,6 +13,7 @@ struct ConvProblem {
   Format format;
   bool bias, relu;  // of the result: K values forward, C values for an input gradient (transposed)
   bool transposed;  // the caller's words: conv_transpose, which runs as Direction::input_grad
+  bool tf32;        // float32 operands may be rounded to tf32, as torch's switch for cuDNN says
 };
 
 }  // namespace cnnkern

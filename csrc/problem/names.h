@@ -12,7 +12,8 @@ namespace cnnkern {
 constexpr std::array<const char*, 4> kDataTypes{"float32", "float64", "float16", "bfloat16"};
 constexpr std::array<const char*, 2> kFormats{"contiguous", "channels_last"};
 constexpr std::array<const char*, 3> kDirections{"forward", "input_grad", "weight_grad"};
-constexpr std::array<const char*, 4> kAlgorithms{"direct", "depthwise", "im2col", "winograd"};
+constexpr std::array<const char*, 5> kAlgorithms{"direct", "depthwise", "im2col", "winograd",
+                                                 "implicit_gemm"};
 
 constexpr const char* name_of(DataType x) { return kDataTypes[static_cast<size_t>(x)]; }
 constexpr const char* name_of(Format x) { return kFormats[static_cast<size_t>(x)]; }

@@ -18,10 +18,11 @@ struct Operator {
 
 const std::vector<Operator>& operators() {
   static const std::vector<Operator> all{
-      {"conv", {"stride", "padding", "dilation", "groups", "bias", "relu", "dtype", "format"}},
+      {"conv",
+       {"stride", "padding", "dilation", "groups", "bias", "relu", "tf32", "dtype", "format"}},
       {"conv_transpose",
-       {"stride", "padding", "output_padding", "dilation", "groups", "bias", "relu", "dtype",
-        "format"}},
+       {"stride", "padding", "output_padding", "dilation", "groups", "bias", "relu", "tf32",
+        "dtype", "format"}},
       {"max_pool", {"kernel", "stride", "padding", "dilation", "ceil", "dtype", "format"}},
       {"avg_pool",
        {"kernel", "stride", "padding", "ceil", "count_include_pad", "divisor", "dtype", "format"}},
@@ -106,8 +107,8 @@ class Parser {
         line_.fail(word.column,
                    op_ + ": unknown argument '" + name + "'" + suggestion(name, valid_));
       }
-      const bool flag =
-          name == "bias" || name == "relu" || name == "ceil" || name == "count_include_pad";
+      const bool flag = name == "bias" || name == "relu" || name == "tf32" || name == "ceil" ||
+                        name == "count_include_pad";
       if (!flag && equals == word.text.size()) {
         line_.fail(word.column, "expected " + name + "=..., got '" + word.text + "'");
       }
@@ -223,9 +224,15 @@ class Parser {
     } else {
       conv_output_shape(a);
     }
-    return make_problem(a, choice<DataType>("dtype", kDataTypes),
-                        choice<Format>("format", kFormats), flag("bias", false),
-                        flag("relu", false), transposed);
+    ConvProblem problem =
+        make_problem(a, choice<DataType>("dtype", kDataTypes), choice<Format>("format", kFormats),
+                     flag("bias", false), flag("relu", false), transposed);
+    problem.tf32 = flag("tf32", false);
+    if (problem.tf32 && problem.dtype != DataType::float32) {
+      line_.fail(option("dtype")->column, "tf32 is a precision of float32 alone, got dtype=" +
+                                              std::string(name_of(problem.dtype)));
+    }
+    return problem;
   }
 
   PoolProblem pool() const {

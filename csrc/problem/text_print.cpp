@@ -96,6 +96,7 @@ std::string to_text(const ConvProblem& g) {
   out.word(g.groups != 1 && (g.transposed || g.c == 0), "groups=" + std::to_string(g.groups));
   out.word(g.bias, "bias");
   out.word(g.relu, "relu");
+  out.word(g.tf32, "tf32");
   return out.finish(g.dtype, g.format);
 }
 

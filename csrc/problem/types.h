@@ -8,7 +8,7 @@ namespace cnnkern {
 enum class DataType : uint8_t { float32, float64, float16, bfloat16 };
 enum class Format : uint8_t { contiguous, channels_last };
 enum class Direction : uint8_t { forward, input_grad, weight_grad };
-enum class Algorithm : uint8_t { direct, depthwise, im2col, winograd };
+enum class Algorithm : uint8_t { direct, depthwise, im2col, winograd, implicit_gemm };
 
 // Depth, height, width. Problems of rank 1 and 2 have size 1 (padding 0) on their leading axes.
 using Extent = std::array<int64_t, 3>;

@@ -103,6 +103,7 @@ void bind_conv_problem(py::module_& m) {
       .def_readonly("groups", &ConvProblem::groups)
       .def_readonly("bias", &ConvProblem::bias)
       .def_readonly("relu", &ConvProblem::relu)
+      .def_readonly("tf32", &ConvProblem::tf32)
       .def_readonly("transposed", &ConvProblem::transposed)
       .def("directions", [](const ConvProblem&) {
         return py::make_tuple("forward", "input_grad", "weight_grad");

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "../cuda/conv_direct.h"
+#include "../cuda/conv_implicit_gemm.h"
 #include "../cuda/max_unpool.h"
 #include "../cuda/wide.h"
 #include "../ops/cuda_operators.h"
@@ -43,6 +44,9 @@ py::dict stats() {
   counts["sectors_stored"] = s.sectors_stored;
   counts["widest_load"] = s.widest_load;
   counts["widest_store"] = s.widest_store;
+  counts["tensor_multiply_adds"] = s.tensor_multiply_adds;
+  counts["ldmatrix"] = s.ldmatrix;
+  counts["ldmatrix_conflicts"] = s.ldmatrix_conflicts;
   return counts;
 }
 
@@ -64,9 +68,10 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def(
       "enough_blocks",
       [](int64_t blocks) {
+        cnnkern::cuda::conv_implicit_gemm_enough_blocks() = blocks;
         return std::exchange(cnnkern::cuda::conv_direct_enough_blocks(), blocks);
       },
-      "From how many blocks on a direct convolution takes its larger tiles; returns what it was");
+      "From how many blocks on a convolution takes its larger tiles; returns what it was");
   m.def(
       "unpool_bytes",
       [](int64_t bytes) { return std::exchange(cnnkern::cuda::max_unpool_most_bytes(), bytes); },

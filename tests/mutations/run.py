@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Plants each fault of the table in a copy of the package and shows that its tests turn red.
 
-Run after a build: ``make mutations``. Only the mutated file is compiled again; the rest of the
-extension is linked from the objects of the build. Exits with 1 where a fault goes unnoticed.
+Run after a build: ``make mutations``. Only what holds the mutated file is compiled again; the rest
+is linked from the objects of the build. A fault of a CUDA kernel is planted in the emulator, which
+must be built too: ``make emulator``. Exits with 1 where a fault goes unnoticed.
 """
 
 from __future__ import annotations
@@ -51,8 +52,7 @@ def run(command: list[str], **options) -> subprocess.CompletedProcess[str]:
 
 
 def build(mutation: Mutation, place: Path) -> None:
-    """A copy of the package in ``place`` whose extension holds the fault."""
-    objects, flags = build_flags()
+    """A copy of the package in ``place`` that holds the fault."""
     shutil.copytree(ROOT / "csrc", place / "csrc")
     shutil.copytree(
         ROOT / "cnnkern", place / "cnnkern", ignore=shutil.ignore_patterns("*.so", "__pycache__")
@@ -61,7 +61,36 @@ def build(mutation: Mutation, place: Path) -> None:
         if (ROOT / folder).exists():
             (place / folder).symlink_to(ROOT / folder)
     source = place / "csrc" / mutation.file
-    source.write_text(planted(mutation, source.read_text()))
+    fault = planted(mutation, source.read_text())
+    if mutation.file.startswith("cuda/"):
+        build_emulator(mutation, place, source, fault)
+    else:
+        source.write_text(fault)
+        build_extension(mutation, place, source)
+
+
+def build_emulator(mutation: Mutation, place: Path, source: Path, fault: str) -> None:
+    """The package's own extension, and the emulator with the fault."""
+    for made in (ROOT / "cnnkern").glob("_C*.so"):
+        (place / "cnnkern" / made.name).symlink_to(made)
+    for name in ("tools", "Makefile", ".venv"):
+        (place / name).symlink_to(ROOT / name)
+    target = Path("build/simt/checked/_simt.so")
+    if not (ROOT / target).exists():
+        raise SystemExit("mutations: the emulator is not built; run `make emulator` first")
+    for folder in ("checked", "plain", "glue"):
+        # Copied with their dates, sources too: make compiles what the fault is newer than.
+        shutil.copytree(ROOT / "build/simt" / folder, place / "build/simt" / folder)
+    for objects in (ROOT / "build").glob("temp.*"):
+        (place / "build" / objects.name).symlink_to(objects)
+    source.write_text(fault)
+    done = run(["make", "-o", "build", str(target)], cwd=place)
+    if done.returncode:
+        raise SystemExit(f"mutations: {mutation.name} does not build:\n{done.stderr}")
+
+
+def build_extension(mutation: Mutation, place: Path, source: Path) -> None:
+    objects, flags = build_flags()
     replaced = place / "mutated.o"
     compiler = flags.get("cxx", "c++").split()
     compile_flags = flags["cflags"].split() + flags["post_cflags"].split()

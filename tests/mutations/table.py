@@ -42,14 +42,14 @@ MUTATIONS = (
     Mutation(
         "a missing bias",
         "cpu/conv_gather_driver.cpp",
-        "call.bias = bias;",
-        "call.bias = gradient ? bias : nullptr;",
+        "operands_of(g, x, bias, y)",
+        "operands_of(g, x, gradient ? bias : nullptr, y)",
     ),
     Mutation(
         "a missing bias where lanes are pixels",
         "cpu/conv_pixels_driver.cpp",
-        "call.bias = bias;",
-        "call.bias = nullptr;",
+        "operands_of(g, x, bias, y)",
+        "operands_of(g, x, nullptr, y)",
         "test_conv_pixels.py",
     ),
     Mutation(
@@ -75,8 +75,8 @@ MUTATIONS = (
     Mutation(
         "a missing bias of depthwise convolutions",
         "cpu/conv_depthwise_driver.cpp",
-        "common.bias = bias;",
-        "common.bias = nullptr;",
+        "operands_of(g, x, bias, y)",
+        "operands_of(g, x, nullptr, y)",
     ),
     Mutation(
         "a pool's padding on the wrong side",
@@ -92,4 +92,71 @@ MUTATIONS = (
         "shape.count_padding = true;",
         "test_pool_accuracy.py",
     ),
+)
+
+# Of the implicit matrix product on tensor cores, planted in the emulator.
+MUTATIONS += tuple(
+    Mutation(name, f"cuda/{file}", old, new, "test_conv_implicit_gemm.py")
+    for name, file, old, new in (
+        (
+            "a wrong fragment index",
+            "mma_tile.h",
+            "const int low = lane / 8 % 2, high = lane / 16;",
+            "const int low = lane / 16, high = lane / 8 % 2;",
+        ),
+        (
+            "a missing wait",
+            "mma_tile.h",
+            "cp_async_wait<Tile::kStages - 2>();",
+            "cp_async_wait<Tile::kStages - 1>();",
+        ),
+        (
+            "a missing barrier",
+            "mma_tile.h",
+            "cp_async_wait<Tile::kStages - 2>();\n    __syncthreads();",
+            "cp_async_wait<Tile::kStages - 2>();",
+        ),
+        (
+            "a stale stage",
+            "mma_tile.h",
+            "fetch(stages + writing * Tile::kStage);",
+            "fetch(stages + reading * Tile::kStage);",
+        ),
+        (
+            "a swapped pad on a GPU",
+            "conv_phases.cpp",
+            "-g.pad_before[axis], g.dilation[axis]",
+            "-g.pad_after[axis], g.dilation[axis]",
+        ),
+        (
+            "a wrong phase offset",
+            "conv_phases.cpp",
+            "phase.base = (h0 + g.pad_before[axis]",
+            "phase.base = (h0 + stride + g.pad_before[axis]",
+        ),
+        (
+            "a filter that stays behind its tap",
+            "conv_implicit_gemm_gather_kernel.h",
+            "w_move[i] = w_step - w_inner;",
+            "w_move[i] = w_step;",
+        ),
+        (
+            "filters read past the last column",
+            "conv_implicit_gemm_gather_kernel.h",
+            "const bool given = more && column < columns;",
+            "const bool given = more;",
+        ),
+        (
+            "a lost split",
+            "conv_implicit_gemm_weight_grad_kernel.h",
+            "for (int32_t s = 0; s < p.splits; ++s)",
+            "for (int32_t s = 0; s + 1 < p.splits; ++s)",
+        ),
+        (
+            "a bias gradient without its column of ones",
+            "conv_implicit_gemm_weight_grad_kernel.h",
+            "return __builtin_bit_cast(uint16_t, narrow<T>(1.0f)) * 0x10001u;",
+            "return __builtin_bit_cast(uint16_t, narrow<T>(1.0f));",
+        ),
+    )
 )

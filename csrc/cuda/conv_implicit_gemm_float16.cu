@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_implicit_gemm_gather_kernel.h"
+#include "conv_implicit_gemm_weight_grad_kernel.h"
+
+namespace cnnkern::cuda {
+
+template void launch_implicit_gather<__half>(const ImplicitGatherParameters&, MmaTileSize,
+                                             ImplicitLoads, unsigned, Stream);
+template void launch_implicit_weight_grad<__half>(const ImplicitWeightGradParameters&, MmaTileSize,
+                                                  unsigned, Stream);
+template void launch_implicit_weight_sums<__half>(const ImplicitWeightSumsParameters&, Stream);
+
+}  // namespace cnnkern::cuda

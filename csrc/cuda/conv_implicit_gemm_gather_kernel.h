@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Forward and input gradient as an implicit matrix product on tensor cores: the matrix of windows
+// is never written; its rows are gathered from x by cp.async, zeros where a tap is outside.
+//   rows: pixels of all samples in one phase (n, d, h, w); columns: output channels of a group
+//   reduction: where a step has one tap, blocks of a step's channels, then taps, then channels;
+//   else taps, then channels. Its order depends on nothing else: not on the batch, not on the tile.
+#pragma once
+#include <limits>
+
+#include "conv_implicit_gemm_gather.h"
+#include "grid.h"
+#include "launch.h"
+#include "mma_tile.h"
+
+namespace cnnkern::cuda {
+
+using Offset = uint32_t;  // of elements; wraps around for taps in the padding, and is not used then
+
+// Where a thread's copies stand in the reduction.
+template <class T, ImplicitLoads loads>
+struct GatherPlace {
+  static constexpr bool kSteps =
+      loads == ImplicitLoads::steps || loads == ImplicitLoads::steps_across;
+  static constexpr int kCopyBytes = loads == ImplicitLoads::half_chunks ? 8 : 16;
+  static constexpr int kCopy = kCopyBytes / int(sizeof(T));  // elements
+  static constexpr int kCopies = kStepBytes / kCopyBytes;    // of a row's step
+
+  int32_t taps[3], tap[3], channel, channels;
+  Offset x, w;  // of the tap and channel
+  // On by one tap, back to the first of the inner ones; and by one block of channels.
+  Offset x_move[3], w_move[3], x_block, w_block;
+
+  // `copy`: the thread's, of a row's step.
+  __device__ GatherPlace(const ImplicitGatherParameters& p,
+                         const ImplicitGatherParameters::Axis (&axis)[3], int copy)
+      : channel(0), channels(p.channels), x(0), w(0) {
+    Offset x_inner = 0, w_inner = 0;
+#pragma unroll
+    for (int i = 2; i >= 0; --i) {
+      taps[i] = axis[i].taps;
+      tap[i] = 0;
+      const Offset x_step = Offset(axis[i].step) * Offset(p.x_axis[i]);
+      const Offset w_step = Offset(axis[i].w_step);
+      x_move[i] = x_step - x_inner;
+      w_move[i] = w_step - w_inner;
+      x_inner += Offset(taps[i] - 1) * x_step;
+      w_inner += Offset(taps[i] - 1) * w_step;
+      w += Offset(axis[i].w_first);
+    }
+    w_block = Offset(kStepTerms<T>) * Offset(p.w_channel) - w_inner;
+    x_block = Offset(kStepTerms<T>) - x_inner;
+    if constexpr (kSteps) {
+      x = Offset(copy * kCopy);
+      if (loads == ImplicitLoads::steps) w += Offset(copy * kCopy);
+    } else {
+      skip(copy);
+    }
+  }
+
+  __device__ bool done() const { return tap[0] >= taps[0]; }
+
+  __device__ void next_tap() {
+    ++tap[2];
+    if (tap[2] < taps[2]) {
+      x += x_move[2];
+      w += w_move[2];
+      return;
+    }
+    tap[2] = 0;
+    ++tap[1];
+    if (tap[1] < taps[1]) {
+      x += x_move[1];
+      w += w_move[1];
+      return;
+    }
+    tap[1] = 0;
+    ++tap[0];
+    x += x_move[0];
+    w += w_move[0];
+  }
+
+  // To the next step.
+  __device__ void advance() {
+    if constexpr (!kSteps) {
+      skip(kCopies);
+    } else {
+      next_tap();
+      if (!done()) return;
+      // The moves of the last tap led to one past the outermost axis.
+      tap[0] = 0;
+      x += x_block - x_move[0];
+      w += w_block - w_move[0];
+    }
+  }
+
+ private:
+  __device__ void skip(int copies) {
+    channel += copies * kCopy;
+    x += Offset(copies * kCopy);
+    w += Offset(copies * kCopy);
+    while (channel >= channels && !done()) {
+      channel -= channels;
+      x -= Offset(channels);
+      w -= Offset(channels);
+      next_tap();
+    }
+  }
+};
+
+// A pixel: the source offset of its first tap, and for each axis a bit for each tap that is inside.
+struct GatherRow {
+  Offset x;
+  uint32_t inside[3];
+
+  __device__ bool sees(const int32_t (&tap)[3]) const {
+    return (inside[0] >> tap[0] & inside[1] >> tap[1] & inside[2] >> tap[2] & 1) != 0;
+  }
+};
+
+template <class T, class Tile>
+struct GatherStaging {  // of results on their way to y
+  static constexpr int kPitch = Tile::kN + kChunkBytes / int(sizeof(T));
+  static constexpr int kBytes = Tile::kM * kPitch * int(sizeof(T));
+};
+template <class T, class Tile>
+constexpr int kGatherBuffers =
+    GatherStaging<T, Tile>::kBytes > Tile::kStages* Tile::kStage ? GatherStaging<T, Tile>::kBytes
+                                                                 : Tile::kStages* Tile::kStage;
+
+// From shared memory to y: along channels where these lie side by side, else along pixels.
+template <class T, class Tile>
+__device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
+                             const int32_t* destination, T* y, int columns) {
+  constexpr int kPitch = GatherStaging<T, Tile>::kPitch, kRun = kLanes<T>;
+  if (p.vectors) {
+    for (int i = int(threadIdx.x); i < Tile::kM * (Tile::kN / kRun); i += Tile::kThreads) {
+      const int row = i / (Tile::kN / kRun), column = i % (Tile::kN / kRun) * kRun;
+      if (destination[row] < 0 || column >= columns) continue;
+      store<kRun>(y + destination[row] + column, load<kRun>(staged + row * kPitch + column));
+    }
+    return;
+  }
+  const bool along_channels = p.y_channel == 1;
+  for (int i = int(threadIdx.x); i < Tile::kM * Tile::kN; i += Tile::kThreads) {
+    const int row = along_channels ? i / Tile::kN : i % Tile::kM;
+    const int column = along_channels ? i % Tile::kN : i / Tile::kM;
+    if (destination[row] < 0 || column >= columns) continue;
+    y[destination[row] + column * p.y_channel] = staged[row * kPitch + column];
+  }
+}
+
+template <class T, class Tile, ImplicitLoads loads>
+__global__ void __launch_bounds__(Tile::kThreads)
+    conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
+  using Place = GatherPlace<T, loads>;
+  constexpr Lies kFilters = loads == ImplicitLoads::steps_across ? Lies::across : Lies::along;
+  CK_SMEM(raw);
+  int32_t* const destination = reinterpret_cast<int32_t*>(raw + kGatherBuffers<T, Tile>);
+  const int thread = int(threadIdx.x);
+
+  int32_t rest = int32_t(blockIdx.x);
+  const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
+  const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
+  const int32_t group = pop(rest, p.groups);
+  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
+  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
+                                                  p.axis[2][phase_w]};
+  const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
+  if (first_pixel >= pixels) return;  // the whole block: phases differ in size
+
+  // The thread's rows of x: one copy of each in a step.
+  constexpr int kSpan = Tile::kThreads / Place::kCopies, kRows = Tile::kM / kSpan;
+  const int copy = thread % Place::kCopies, row0 = thread / Place::kCopies;
+  GatherRow rows[kRows];
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    int32_t at[3], sample = first_pixel + row0 + i * kSpan;
+    const bool exists = sample < pixels;
+    int32_t to = 0;
+    rows[i].x = Offset(group * p.x_group);
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      at[a] = sample;
+      sample = split(at[a], axis[a].out);
+      const int32_t begin = at[a] * axis[a].stride + axis[a].base;
+      rows[i].x += Offset(begin) * Offset(p.x_axis[a]);
+      rows[i].inside[a] = 0;
+      for (int t = 0; t < axis[a].taps; ++t) {
+        const bool inside = exists && Offset(begin + t * axis[a].step) < Offset(axis[a].in);
+        rows[i].inside[a] |= uint32_t(inside) << t;
+      }
+      to += (axis[a].first + at[a] * axis[a].spacing) * p.y_axis[a];
+    }
+    rows[i].x += Offset(sample) * Offset(p.x_sample);
+    if (copy == 0) destination[row0 + i * kSpan] = exists ? to + sample * p.y_sample : -1;
+  }
+
+  const T* const x = static_cast<const T*>(p.x);
+  const T* const w = static_cast<const T*>(p.w) + group * p.w_group +
+                     (kFilters == Lies::along ? first_column * p.w_column : first_column);
+  const int32_t columns = p.columns - first_column;
+  Place place(p, axis, copy);
+  const int to_x = along_offset(row0, copy * Place::kCopyBytes / kChunkBytes) +
+                   copy * Place::kCopyBytes % kChunkBytes;
+
+  const auto fetch = [&](unsigned char* stage) {
+    const bool more = Place::kSteps || !place.done();
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+      const bool sees = more && rows[i].sees(place.tap);
+      const Offset from = sees ? rows[i].x + place.x : 0;
+      cp_async<Place::kCopyBytes>(stage + to_x + i * kSpan * kStepBytes, x + from,
+                                  sees ? Place::kCopyBytes : 0);
+    }
+    stage += Tile::kOperandA;
+    if constexpr (kFilters == Lies::along) {
+#pragma unroll
+      for (int i = 0; i < Tile::kN / kSpan; ++i) {
+        const int column = row0 + i * kSpan;
+        const bool given = more && column < columns;
+        const Offset from = given ? Offset(column * p.w_column) + place.w : 0;
+        cp_async<Place::kCopyBytes>(stage + to_x + i * kSpan * kStepBytes, w + from,
+                                    given ? Place::kCopyBytes : 0);
+      }
+    } else {
+      constexpr int kChunks = Tile::kN * int(sizeof(T)) / kChunkBytes;
+      constexpr int kTermSpan = Tile::kThreads / kChunks;
+      const int chunk = thread % kChunks, term0 = thread / kChunks;
+      const bool given = chunk * kLanes<T> < columns;
+#pragma unroll
+      for (int i = 0; i < kStepTerms<T> / kTermSpan; ++i) {
+        const int term = term0 + i * kTermSpan;
+        const Offset from =
+            given ? place.w + Offset(term * p.w_channel) + Offset(chunk * kLanes<T>) : 0;
+        cp_async<kChunkBytes>(stage + across_offset<T>(term, chunk, kChunks), w + from,
+                              given ? kChunkBytes : 0);
+      }
+    }
+    place.advance();
+  };
+
+  const int32_t taps = axis[0].taps * axis[1].taps * axis[2].taps;
+  MmaSums<Tile> sums;
+  multiply_stages<T, Tile, Lies::along, kFilters>(
+      (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T>, raw, sums, fetch,
+      [](int, const uint32_t (&)[4]) {});
+
+  T* const staged = reinterpret_cast<T*>(raw);
+  const T* const bias =
+      p.bias ? static_cast<const T*>(p.bias) + group * p.columns + first_column : nullptr;
+  sums.for_each_pair([&](int row, int column, float low, float high) {
+    if (bias) {
+      low += column < columns ? widen(bias[column]) : 0;
+      high += column + 1 < columns ? widen(bias[column + 1]) : 0;
+    }
+    if (p.relu) {
+      low = low <= 0 ? 0 : low;  // NaN stays
+      high = high <= 0 ? 0 : high;
+    }
+    store<2>(staged + row * GatherStaging<T, Tile>::kPitch + column,
+             Vector<T, 2>{{narrow<T>(low), narrow<T>(high)}});
+  });
+  __syncthreads();
+  T* const y = static_cast<T*>(p.y) + (group * p.columns + first_column) * p.y_channel;
+  store_staged<T, Tile>(p, staged, destination, y, columns);
+}
+
+template <MmaTileSize size>
+struct GatherMmaTile;
+template <>
+struct GatherMmaTile<MmaTileSize::large> {
+  using type = MmaTile<128, 128, 2, 2, 4>;
+};
+template <>
+struct GatherMmaTile<MmaTileSize::medium> {
+  using type = MmaTile<128, 64, 2, 2, 4>;
+};
+template <>
+struct GatherMmaTile<MmaTileSize::small> {
+  using type = MmaTile<64, 64, 2, 2, 4>;
+};
+
+template <class T, MmaTileSize size, ImplicitLoads loads>
+void launch_implicit_gather_instance(const ImplicitGatherParameters& p, unsigned blocks,
+                                     Stream stream) {
+  using Tile = typename GatherMmaTile<size>::type;
+  static_assert(Tile::kM == mma_rows(size) && Tile::kN == mma_columns(size));
+  constexpr size_t kBytes = kGatherBuffers<T, Tile> + Tile::kM * sizeof(int32_t);
+  launch(conv_implicit_gather_kernel<T, Tile, loads>, dim3(blocks), dim3(Tile::kThreads), kBytes,
+         stream, p);
+}
+
+template <class T, MmaTileSize size>
+void launch_implicit_gather_size(const ImplicitGatherParameters& p, ImplicitLoads loads,
+                                 unsigned blocks, Stream stream) {
+  if (loads == ImplicitLoads::steps)
+    return launch_implicit_gather_instance<T, size, ImplicitLoads::steps>(p, blocks, stream);
+  if (loads == ImplicitLoads::steps_across)
+    return launch_implicit_gather_instance<T, size, ImplicitLoads::steps_across>(p, blocks, stream);
+  // Few channels make small products: no large tile of them exists.
+  if constexpr (size != MmaTileSize::large) {
+    if (loads == ImplicitLoads::chunks)
+      return launch_implicit_gather_instance<T, size, ImplicitLoads::chunks>(p, blocks, stream);
+    // Of 4 bytes an element, 4 channels are a whole chunk.
+    if constexpr (sizeof(T) == 2)
+      launch_implicit_gather_instance<T, size, ImplicitLoads::half_chunks>(p, blocks, stream);
+  }
+}
+
+// Defined for one T in a file of its own, so that they compile side by side.
+template <class T>
+void launch_implicit_gather(const ImplicitGatherParameters& p, MmaTileSize size,
+                            ImplicitLoads loads, unsigned blocks, Stream stream) {
+  if (size == MmaTileSize::large)
+    return launch_implicit_gather_size<T, MmaTileSize::large>(p, loads, blocks, stream);
+  if (size == MmaTileSize::medium)
+    return launch_implicit_gather_size<T, MmaTileSize::medium>(p, loads, blocks, stream);
+  launch_implicit_gather_size<T, MmaTileSize::small>(p, loads, blocks, stream);
+}
+
+}  // namespace cnnkern::cuda

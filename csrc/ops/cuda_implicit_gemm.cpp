@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "cuda_implicit_gemm.h"
+
+#if CNNKERN_CUDA || CNNKERN_EMULATED
+#include <ATen/ops/clone.h>
+
+#include "../cuda/conv_implicit_gemm.h"
+#include "cuda_argument.h"
+#include "cuda_device.h"
+#include "cuda_workspace.h"
+
+namespace cnnkern::ops {
+namespace {
+
+using at::Tensor;
+
+// At an address that 16 divides: views of larger tensors may begin anywhere.
+Tensor aligned(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 ? t.clone() : t;
+}
+
+Tensor room(const char* op, const ConvProblem& g, Direction direction, const Tensor& like) {
+  ConvProblem served = g;
+  served.tf32 = g.dtype == DataType::float32;
+  return workspace(op, served, direction, Algorithm::implicit_gemm,
+                   cuda::conv_implicit_gemm_workspace_bytes(g, direction), like);
+}
+
+}  // namespace
+
+void implicit_gemm(const char* op, const ConvProblem& g, Direction direction, const Tensor& input,
+                   const Tensor& w, const Tensor& bias, const Tensor& y) {
+  const bool forward = direction == Direction::forward;
+  const auto run = forward ? cuda::conv_implicit_gemm_forward : cuda::conv_implicit_gemm_input_grad;
+  const Tensor x = aligned(input), packed = room(op, g, direction, x);
+  const Argument from(forward ? "input" : "grad_output", x, Use::in), by("weight", w, Use::in);
+  const Argument plus("bias", bias, Use::in);
+  const Argument to(forward ? "output" : "input gradient", y, Use::out);
+  const Argument between("workspace", packed, Use::out);
+  launch(op, [&] {
+    run(g, from.data(), weight_view(by, w), plus.data(), to.data(), between.data(),
+        current_stream(x));
+  });
+}
+
+void implicit_gemm_weight_grad(const char* op, const ConvProblem& g, const Tensor& grad,
+                               const Tensor& input, const Tensor& dw, const Tensor& db) {
+  const Tensor dy = aligned(grad), x = aligned(input);
+  const Tensor packed = room(op, g, Direction::weight_grad, x);
+  const Argument from("grad_output", dy, Use::in), with("input", x, Use::in);
+  const Argument to("weight gradient", dw, Use::out), biases("bias gradient", db, Use::out);
+  const Argument between("workspace", packed, Use::out);
+  const DataType result = dw.scalar_type() == at::kFloat ? DataType::float32 : g.dtype;
+  launch(op, [&] {
+    cuda::conv_implicit_gemm_weight_grad(g, from.data(), with.data(), weight_view(to, dw),
+                                         biases.data(), result, between.data(), current_stream(x));
+  });
+}
+
+}  // namespace cnnkern::ops
+#endif

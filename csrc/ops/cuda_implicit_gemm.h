@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Convolution on tensor cores: csrc/cuda/conv_implicit_gemm.h on torch's tensors. Activations are
+// dense in the problem's format; bias and bias gradient may be undefined.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "../problem/conv_problem.h"
+
+namespace cnnkern::ops {
+
+// Forward, or input gradient: of x (dy) into y (dx).
+void implicit_gemm(const char* op, const ConvProblem&, Direction, const at::Tensor& x,
+                   const at::Tensor& w, const at::Tensor& bias, const at::Tensor& y);
+// dw and db of the problem's type, or of float32.
+void implicit_gemm_weight_grad(const char* op, const ConvProblem&, const at::Tensor& dy,
+                               const at::Tensor& x, const at::Tensor& dw, const at::Tensor& db);
+
+}  // namespace cnnkern::ops

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// An implicit matrix product on tensor cores: 16-bit types, and float32 where it may be rounded to
+// tf32; channels lie side by side or are packed so first.
+#include <algorithm>
+#include <string>
+
+#include "../cuda/conv_implicit_gemm.h"
+#include "../cuda/conv_implicit_gemm_operands.h"
+#include "candidates.h"
+#include "cuda_cost.h"
+
+namespace cnnkern {
+
+namespace {
+
+// Taps along an axis: the kernel has a bit for each.
+constexpr int64_t kMostTaps = 32;
+
+std::string mebibytes(int64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+int64_t packed_bytes(const ConvProblem& g, Direction direction) {
+  if (direction != Direction::weight_grad) return cuda::gathered_operand(g, direction).sample_bytes;
+  const cuda::WeightGradOperands both = cuda::weight_grad_operands(g);
+  return both.dy.sample_bytes + both.x.sample_bytes;
+}
+
+// Of one split.
+int64_t sums_bytes(const ConvProblem& g, Direction direction) {
+  if (direction != Direction::weight_grad) return 0;
+  const double columns =
+      volume(g.kernel) * static_cast<double>(cuda::weight_grad_operands(g).x.padded);
+  const double bytes = 4 * static_cast<double>(g.k) * (columns + 1);
+  return static_cast<int64_t>(std::min(bytes, 1e18));
+}
+
+std::string refuse(const ConvProblem& g, Direction direction) {
+  if (g.dtype == DataType::float64) return "dtype is float64, needs float16, bfloat16 or tf32";
+  if (g.dtype == DataType::float32 && !g.tf32)
+    return "dtype is float32, needs float16 or bfloat16, or torch's switch that allows tf32";
+  const std::string groups =
+      "; C = " + std::to_string(g.c) + ", groups = " + std::to_string(g.groups);
+  if (g.groups > 1 && g.groups == g.c) return "C/groups is 1, needs at least 2" + groups;
+  for (const int64_t taps : g.kernel) {
+    if (taps > kMostTaps && direction != Direction::weight_grad)
+      return "an axis of the kernel has " + std::to_string(taps) + " taps, needs at most " +
+             std::to_string(kMostTaps);
+  }
+  const int64_t packed = packed_bytes(g, direction), sums = sums_bytes(g, direction);
+  if (packed > cuda::kMostPackedBytes)
+    return "a sample's copy with channels side by side has " + mebibytes(packed) +
+           ", needs at most " + mebibytes(cuda::kMostPackedBytes);
+  if (sums > cuda::kMostSumsBytes)
+    return "the float32 sums of the weights have " + mebibytes(sums) + ", needs at most " +
+           mebibytes(cuda::kMostSumsBytes);
+  constexpr double kMost = 2147483648.0 - 1048576.0;
+  const double sample = std::max(static_cast<double>(g.c) * volume(g.input),
+                                 static_cast<double>(g.k) * volume(g.output));
+  const double filters =
+      static_cast<double>(g.k) * static_cast<double>(g.c / g.groups + 8) * volume(g.kernel);
+  if (std::max(sample, filters) > kMost)
+    return "a sample, or the filters, have 2^31 elements or more";
+  return "";
+}
+
+// mma.sync reaches this share of the tensor cores' rate; Hopper's wants wgmma for all of it.
+double share_of(const DeviceTraits& traits) { return traits.cuda.major >= 9 ? 0.55 : 0.8; }
+
+Product product_of(const ConvProblem& g, Direction direction) {
+  const double groups = static_cast<double>(g.groups), n = static_cast<double>(g.n);
+  const double c = static_cast<double>(g.c) / groups, k = static_cast<double>(g.k) / groups;
+  const double taps = volume(g.kernel);
+  const auto steps = [](double terms) {
+    constexpr double kStep = 32;
+    return std::max(kStep, terms);
+  };
+  if (direction == Direction::weight_grad) {
+    constexpr double kPart = 256;
+    const double padded = static_cast<double>(cuda::weight_grad_operands(g).x.padded);
+    return {groups, k, taps * padded, steps(n * volume(g.output)), kPart};
+  }
+  const double padded = static_cast<double>(cuda::gathered_operand(g, direction).padded);
+  if (direction == Direction::forward)
+    return {groups, n * volume(g.output), k, steps(taps * padded), 0};
+  // Inputs of one residue modulo the stride are a product of their own, of the taps that reach
+  // them; where none does, zeros are stored.
+  double phases = 1, residues = 1;
+  for (size_t i = 0; i < 3; ++i) {
+    const int64_t all = std::max<int64_t>(1, std::min(g.stride[i], g.input[i]));
+    residues *= static_cast<double>(all);
+    phases *= static_cast<double>(std::max<int64_t>(1, std::min(all, g.kernel[i])));
+  }
+  return {groups * phases, n * volume(g.input) / residues, c, steps(padded * taps / phases), 0};
+}
+
+// tf32 at half the rate of 16-bit types.
+double matrix_flops_per_us(DataType dtype, const DeviceTraits& traits) {
+  return traits.cuda.matrix_tflops * 1e6 * (dtype == DataType::float32 ? 0.5 : 1);
+}
+
+// Reads an operand and writes its packed copy.
+double pack_bytes(const ConvProblem& g, const cuda::ImplicitOperand& operand) {
+  if (!operand.packed) return 0;
+  return static_cast<double>(g.n) * static_cast<double>(operand.pixels * g.groups) *
+         static_cast<double>(operand.channels + operand.padded) *
+         static_cast<double>(size_of(g.dtype));
+}
+
+Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
+  static const auto& kTiles =
+      *new std::vector<ProductTile>{{128, 128, 1}, {128, 64, 0.8}, {64, 64, 0.6}};
+  Cost cost = cost_of(work_of(g), 1, g.dtype, traits);
+  cost.flops_us = product_us(product_of(g, direction), kTiles, g.dtype,
+                             matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
+  double launches = 0;
+  if (direction == Direction::weight_grad) {
+    const cuda::WeightGradOperands both = cuda::weight_grad_operands(g);
+    cost.moves_us = copy_us(pack_bytes(g, both.dy) + pack_bytes(g, both.x), traits);
+    launches = 1 + both.dy.packed + both.x.packed;  // the sums of the parts are one
+  } else {
+    const cuda::ImplicitOperand source = cuda::gathered_operand(g, direction);
+    cost.moves_us = copy_us(pack_bytes(g, source), traits);
+    // Filters lie as the activations do.
+    launches = source.packed + (g.format == Format::contiguous);
+  }
+  cost.launches_us = launches * traits.cuda.launch_us;
+  return cost;
+}
+
+int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&) {
+  return cuda::conv_implicit_gemm_most_workspace_bytes(g, direction);
+}
+
+}  // namespace
+
+const ConvCandidate cuda_implicit_gemm{Algorithm::implicit_gemm, true, refuse, cost, workspace};
+
+}  // namespace cnnkern
