@@ -23,7 +23,14 @@ from table import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-CONTROL = Mutation("nothing, to see that the tests pass", "cpu/conv_gather.cpp", "", "")
+CONTROLS = (
+    Mutation("nothing, to see that the tests pass", "cpu/conv_gather.cpp", "", ""),
+    Mutation("nothing, on the emulator", "cuda/mma_tile.h", "", ""),
+)
+
+
+def is_emulated(mutation: Mutation) -> bool:
+    return mutation.file.startswith("cuda/")
 
 
 def build_flags() -> tuple[Path, dict[str, str]]:
@@ -62,7 +69,7 @@ def build(mutation: Mutation, place: Path) -> None:
             (place / folder).symlink_to(ROOT / folder)
     source = place / "csrc" / mutation.file
     fault = planted(mutation, source.read_text())
-    if mutation.file.startswith("cuda/"):
+    if is_emulated(mutation):
         build_emulator(mutation, place, source, fault)
     else:
         source.write_text(fault)
@@ -131,10 +138,12 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="parts of the names of faults; all by default")
     names = parser.parse_args().names
     chosen = [m for m in MUTATIONS if not names or any(name in m.name for name in names)]
+    controls = [c for c in CONTROLS if any(is_emulated(m) == is_emulated(c) for m in chosen)]
     unnoticed = 0
-    for mutation in (CONTROL, *chosen):
-        began, control = time.monotonic(), mutation is CONTROL
-        files = sorted({m.tests for m in chosen}) if control else [mutation.tests]
+    for mutation in (*controls, *chosen):
+        began, control = time.monotonic(), mutation in CONTROLS
+        alike = [m for m in chosen if is_emulated(m) == is_emulated(mutation)]
+        files = sorted({m.tests for m in alike}) if control else [mutation.tests]
         with tempfile.TemporaryDirectory() as folder:
             build(mutation, Path(folder))
             passed, last = test(mutation, Path(folder), files)
