@@ -264,6 +264,19 @@ def test_what_another_setting_changes_stands_beside(tmp_path: Path) -> None:
     assert "| net | 2.00 (1.00) |" in speed(devices)
 
 
+def test_a_folder_of_other_layers_lists_them(tmp_path: Path) -> None:
+    repository(tmp_path, net=result(row("conv1")))
+    folder = tmp_path / "benchmarks/results/test-cpu/depthwise"
+    folder.mkdir()
+    times = {"cnnkern": [100.0], "torch": [300.0]}
+    write_result(result(row("conv2", times_us=times)), folder / "net.json")
+    devices = read_devices(tmp_path / "benchmarks" / "results")
+    text = overview(devices).split("### Measured besides: depthwise\n\n")[1]
+    assert text.startswith("Rows: 1; torch / ours: 3.00 in the geometric mean.")
+    assert "| forward | 100 us | **3.00** |" in text
+    assert "3.00" not in speed(devices)
+
+
 def test_networks_and_memory_stand_below(tmp_path: Path) -> None:
     repository(tmp_path, net=result(row("conv1")))
     folder = tmp_path / "benchmarks/results/test-cpu/beyond_suites"

@@ -77,6 +77,8 @@ def measured_otherwise(
 ) -> Iterator[str]:
     """What another setting changes: ratios of the rows that were measured with both.
 
+    A folder without any such row has layers of no suite: a line for each.
+
     Args:
         name: of the setting, as the folder has it.
         results: measured with it.
@@ -91,6 +93,7 @@ def measured_otherwise(
         if _compared(row, peer) and _key(row) in usual
     }
     if not other:
+        yield from _layers_besides(name, results, peer)
         return
     yield f"### Measured otherwise: {name}"
     settings = [(device_of(result), memory_line(result)) for result in results]
@@ -121,6 +124,24 @@ def measured_otherwise(
                 for row in [other[key]]
             ],
         )
+
+
+def _layers_besides(name: str, results: Sequence[Result], peer: str) -> Iterator[str]:
+    rows = [row for result in results for row in result.rows if _compared(row, peer)]
+    if not rows:
+        return
+    yield f"### Measured besides: {name}"
+    ratios = [row.ratio(peer).median for row in rows]
+    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+    yield f"Rows: {len(rows)}; {peer} / ours: {units.ratio(mean)} in the geometric mean."
+    yield table(
+        ["problem", "direction", "ours", f"{peer} / ours", "of bound"],
+        [
+            [code(row.problem), row.direction, units.time(row.us.median)]
+            + [f"**{units.ratio(ratio)}**", units.percent(row.floor_us / row.us.median)]
+            for row, ratio in zip(rows, ratios, strict=True)
+        ],
+    )
 
 
 def result_bytes(row: Row) -> int:
