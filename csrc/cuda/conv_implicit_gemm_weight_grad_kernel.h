@@ -163,25 +163,27 @@ __global__ void __launch_bounds__(kWeightSumsThreads)
   static_cast<T*>(p.dw)[to] = narrow<T>(total);
 }
 
-template <MmaTileSize size>
+// Operands of 4 bytes are read one by one: as many addresses as a large tile of few warps has no
+// registers for.
+template <int bytes, MmaTileSize size>
 struct WeightGradMmaTile;
-template <>
-struct WeightGradMmaTile<MmaTileSize::large> {
-  using type = MmaTile<128, 128, 2, 2, 4>;
+template <int bytes>
+struct WeightGradMmaTile<bytes, MmaTileSize::large> {
+  using type = MmaTile<128, 128, bytes == 4 ? 4 : 2, 2, 4>;
 };
-template <>
-struct WeightGradMmaTile<MmaTileSize::medium> {
+template <int bytes>
+struct WeightGradMmaTile<bytes, MmaTileSize::medium> {
   using type = MmaTile<128, 64, 2, 2, 4>;
 };
-template <>
-struct WeightGradMmaTile<MmaTileSize::small> {
+template <int bytes>
+struct WeightGradMmaTile<bytes, MmaTileSize::small> {
   using type = MmaTile<64, 64, 2, 2, 4>;
 };
 
 template <class T, MmaTileSize size>
 void launch_implicit_weight_grad_size(const ImplicitWeightGradParameters& p, unsigned blocks,
                                       Stream stream) {
-  using Tile = typename WeightGradMmaTile<size>::type;
+  using Tile = typename WeightGradMmaTile<int(sizeof(T)), size>::type;
   static_assert(Tile::kM == mma_rows(size) && Tile::kN == mma_columns(size));
   launch(conv_implicit_weight_grad_kernel<T, Tile>, dim3(blocks), dim3(Tile::kThreads),
          size_t(Tile::kStages * Tile::kStage), stream, p);
