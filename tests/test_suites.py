@@ -191,7 +191,7 @@ def test_comments_counts_and_blank_lines(tmp_path: Path) -> None:
         (
             "a conv2d 1x3x8x8 4x3x3x3 strid=2",
             ":1: conv2d: unknown argument 'strid'; did you mean 'stride'? valid: stride, padding, "
-            "dilation, groups, bias, relu, dtype, format\n"
+            "dilation, groups, bias, relu, tf32, dtype, format\n"
             "  conv2d 1x3x8x8 4x3x3x3 strid=2\n"
             "                         ^",
         ),
