@@ -91,6 +91,12 @@ class Plan:
     @property
     def direction(self) -> str: ...
     @property
+    def tile(self) -> str:
+        """Of a matrix product: ``ROWSxCOLUMNS`` of a block; empty where none is cut into tiles."""
+    @property
+    def split(self) -> int:
+        """How many blocks share a sum."""
+    @property
     def workspace_bytes(self) -> int: ...
     @property
     def predicted_us(self) -> float: ...

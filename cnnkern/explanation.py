@@ -32,15 +32,21 @@ class Explanation:
         sums = "float64" if self.problem.dtype == "float64" else "float32"
         if "max_pool" in self.problem.op:
             sums = "-"
+        tiled = any(plan.tile for plan in self.plans)
         rows = [
-            ("direction", "algorithm", "workspace", "predicted", "bound by", "FLOPs", "bytes")
-            + ("sums in", "batch-invariant")
+            (
+                *("direction", "algorithm", *(("tile", "split") if tiled else ())),
+                *("workspace", "predicted", "bound by", "FLOPs", "bytes"),
+                *("sums in", "batch-invariant"),
+            )
         ]
         for plan in self.plans:
+            tiling = (plan.tile or "-", str(plan.split)) if tiled else ()
             rows.append(
                 (
                     plan.direction,
                     plan.algorithm,
+                    *tiling,
                     _binary(plan.workspace_bytes),
                     _time(plan.predicted_us),
                     plan.bound,

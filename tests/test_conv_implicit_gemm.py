@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 
 import pytest
@@ -11,7 +13,7 @@ from cases import variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnnkern.testing import Call, check_equal, derivatives, random_integers
+from cnnkern.testing import Call, check_equal, derivatives, random_integers, random_normal
 from cnnkern.testing.devices import emulator, running
 from cnnkern.testing.directions import DIRECTIONS, Operands, draw, expected, run, serving
 from cnnkern.testing.problems import conv_problems, transposed_problems
@@ -64,11 +66,11 @@ def _check_integers(problem: str, seed: int = 0) -> None:
         _check_all(problem, call, operands, values)
 
 
-def _everywhere(problems: list[str]) -> list[str]:
+def _everywhere(problems: list[str], dtypes: tuple[str, ...] = ("float32", *DTYPES)) -> list[str]:
     """In each format and precision that tensor cores have."""
     return [
         problem if "dtype=" in problem else f"{problem} tf32"
-        for problem in variants(problems, dtypes=("float32", *DTYPES))
+        for problem in variants(problems, dtypes=dtypes)
     ]
 
 
@@ -94,14 +96,91 @@ LARGE = [
 ]
 
 
+@contextmanager
+def cut_into(tile: str, split: bool = False) -> Iterator[None]:
+    """As the plan would on another device; products that have no such cut keep the plan's."""
+    simt.implicit_cut(tile, split)
+    try:
+        yield
+    finally:
+        simt.implicit_cut("auto")
+
+
 @pytest.mark.parametrize("problem", _everywhere(LARGE), ids=str)
 def test_the_tiles_of_large_layers(problem):
+    for tile in ("large", "medium"):
+        with running("emulated", problem), cut_into(tile):
+            _check_integers(problem)
+
+
+# Of small images and long sums, in parts that blocks may share.
+FORWARD_PARTS = [
+    "conv2d 2x128x5x4 72x128x3x3 padding=1 bias relu",
+    "conv2d 3x512x3x4 33x512x2x1 bias",
+    "conv2d 1x512x4x4 66x256x2x2 bias",  # groups
+    "conv1d 2x544x12 40x544x3 stride=2 padding=1 bias",
+    "conv_transpose2d 1x512x2x3 512x40x3x2 stride=2 bias relu",  # phases of 16 and 32 steps
+]
+GRADIENT_PARTS = [
+    "conv2d 1x72x5x6 128x72x5x5 stride=2 padding=2",  # phases of 16 to 36 steps
+    "conv2d 1x40x5x6 1024x40x1x1 stride=2",  # phases without taps
+    "conv2d 1x40x18x5 1024x40x1x1 stride=17",  # more phases than a launch has
+]
+TILES = ("large", "medium", "small")
+CUTS = [*product(TILES, (False, True))]
+
+
+@pytest.mark.parametrize(
+    ("problem", "direction"),
+    [
+        *((text, "forward") for text in _everywhere(FORWARD_PARTS, ("float32", "float16"))),
+        *((text, "input_grad") for text in _everywhere(GRADIENT_PARTS, ("float32", "float16"))),
+    ],
+    ids=str,
+)
+def test_parts_of_a_sum(problem, direction):
+    """Exact where operands are integers; and the same bits by every cut."""
+    call = Call.parse(problem)
+    operands, normal = draw(call, random_integers), draw(call, random_normal)
+    doubles = [t.double() for t in operands.tensors]
+    y64 = expected(call, direction, derivatives(call, doubles, operands.grad.double()))[0]
     with running("emulated", problem):
-        usual = simt.enough_blocks(0)
+        results = []
+        for tile, split in CUTS:
+            with cut_into(tile, split):
+                if tile == "medium":
+                    result = run(call, direction, operands, "implicit_gemm")[0]
+                    check_equal(result, y64, call.dtype, name=f"{problem}: {split}")
+                results += run(call, direction, normal, "implicit_gemm")
+        assert all(torch.equal(one, results[0]) for one in results)
+
+
+@pytest.mark.parametrize(
+    "problem", [f"{text} {word}" for text in FORWARD_PARTS[:2] for word in PRECISIONS]
+)
+def test_parts_do_not_depend_on_the_batch(problem):
+    call = Call.parse(problem)
+    operands = draw(call, random_normal)
+    alone = Call.parse(problem.replace(f"{len(operands.input)}x", "1x", 1))
+    first = Operands(operands.input[:1], operands.weight, operands.bias, operands.grad[:1])
+    with running("emulated", problem):
+        whole = run(call, "forward", operands, "implicit_gemm")[0]
+        for split in (False, True):
+            with cut_into("medium", split):
+                one = run(alone, "forward", first, "implicit_gemm")[0]
+            assert torch.equal(one[0], whole[0])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_filters_of_a_weight_gradient_pass_by_pass(precision):
+    """Where the sums of all would take too much memory."""
+    problem = f"conv2d 2x20x7x6 290x20x3x3 padding=1 bias {precision}"
+    with running("emulated", problem):
+        usual = simt.implicit_sums_bytes(130 * 4 * 9 * 24)
         try:
             _check_integers(problem)
         finally:
-            simt.enough_blocks(usual)
+            simt.implicit_sums_bytes(usual)
 
 
 @pytest.mark.parametrize("problem", [PROBLEMS[0], PROBLEMS[6], PROBLEMS[9]], ids=str)
@@ -121,24 +200,52 @@ def test_a_launch_a_sample_gives_the_same(problem, precision):
 def test_shared_memory_has_no_bank_conflicts(format):
     """Of ldmatrix, in all three directions, in every tile."""
     with running("emulated"):
-        usual = simt.enough_blocks(132)
-        try:
-            for blocks, (weight, dtype) in product(
-                (0, 132), product(("136x32x3x3", "72x32x3x3", "24x8x3x3", "24x4x3x3"), DTYPES)
-            ):
-                simt.enough_blocks(blocks)
-                channels = weight.split("x")[1]
-                text = f"conv2d 1x{channels}x12x12 {weight} padding=1 dtype={dtype} format={format}"
-                call = Call.parse(text)
-                operands = draw(call, random_integers)
-                for direction in DIRECTIONS:
-                    simt.reset_stats()
+        weights = ("136x32x3x3", "72x32x3x3", "24x8x3x3", "24x4x3x3", "136x128x2x2")
+        for tile, weight, dtype in product(TILES, weights, DTYPES):
+            channels = weight.split("x")[1]
+            text = f"conv2d 1x{channels}x12x12 {weight} padding=1 dtype={dtype} format={format}"
+            call = Call.parse(text)
+            operands = draw(call, random_integers)
+            for direction in DIRECTIONS:
+                simt.reset_stats()
+                with cut_into(tile):
                     run(call, direction, operands, "implicit_gemm")
-                    counted = simt.stats()
-                    assert counted["ldmatrix"] > 0
-                    assert counted["ldmatrix_conflicts"] == 0, f"{text}: {direction}"
-        finally:
-            simt.enough_blocks(usual)
+                counted = simt.stats()
+                assert counted["ldmatrix"] > 0
+                assert counted["ldmatrix_conflicts"] == 0, f"{text}: {direction}"
+
+
+# Rows and columns of a warp's sums, warps: of each tile, and of the one that sums several parts.
+@pytest.mark.parametrize(
+    ("tile", "problem", "rows", "columns", "warp", "warps"),
+    [
+        ("large", "256x16x16 128x256x1x1", 128, 128, (64, 64), 4),
+        ("large", "32x18x18 128x32x3x3", 128, 128, (64, 64), 4),
+        ("large", "1024x16x16 128x1024x1x1", 128, 128, (64, 32), 8),
+        ("medium", "32x18x18 64x32x3x3", 128, 64, (64, 32), 4),
+        ("small", "64x16x16 64x64x1x1", 64, 64, (32, 32), 4),
+    ],
+)
+def test_a_step_moves_what_the_model_counts(tile, problem, rows, columns, warp, warps):
+    """docs/gpu.md has these numbers: of whole tiles, none of whose taps is in the padding."""
+    call = Call.parse(f"conv2d 1x{problem} dtype=float16 format=channels_last")
+    operands = draw(call, random_integers)
+    even = Operands(*(t.clone(memory_format=torch.channels_last) for t in operands.tensors[:2]),
+                    None, operands.grad)  # fmt: skip
+    with running("emulated"), cut_into(tile):
+        simt.reset_stats()
+        run(call, "forward", even, "implicit_gemm")
+        counted = simt.stats()
+    channels, filters, (height, width) = call.input_size[1], call.output_size[1], (16, 16)
+    terms = channels * call.weight_size[2] * call.weight_size[3]
+    steps = terms // 32 * (height * width // rows) * (filters // columns)  # of all blocks
+    assert counted["launches"] == 1
+    assert counted["tensor_multiply_adds"] == steps * rows * columns * 32
+    assert counted["ldmatrix"] * 8 == steps * warps * sum(warp) * 4
+    assert counted["ldmatrix_conflicts"] == 0
+    assert counted["bytes_loaded"] == steps * (rows + columns) * 64
+    assert counted["bytes_stored"] == filters * height * width * 2
+    assert (counted["widest_load"], counted["widest_store"]) == (16, 16)
 
 
 quick = settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)

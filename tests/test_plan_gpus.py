@@ -294,11 +294,49 @@ def test_implicit_gemm_refuses_with_its_reasons() -> None:
          "dtype is float64, needs float16, bfloat16 or tf32"),
         ("conv1d 1x8x99 8x8x33 dtype=float16", "forward",
          "an axis of the kernel has 33 taps, needs at most 32"),
-        ("conv2d 1x2048x9x9 2048x2048x3x3 dtype=float16", "weight_grad",
-         "the float32 sums of the weights have 144 MiB, needs at most 64 MiB"),
+        ("conv2d 1x4096x9x9 4096x2048x3x3 dtype=float16", "weight_grad",
+         "the float32 sums of the weights have 288 MiB, needs at most 64 MiB"),
     ):  # fmt: skip
         with pytest.raises(RuntimeError, match=f"{re.escape(reason)}$"):
             plan_of(text, direction, "implicit_gemm", "A100")
+
+
+# 3x3 layers of ResNet-50 in bfloat16, channels last: on an H200, A100, L4 and RTX 4090, the tile of
+# the forward product and into how many blocks a sum is split.
+@pytest.mark.parametrize(
+    ("text", "cuts"),
+    [  # many tiles of 64 filters; as many waves as 3.0 of smaller tiles, or 1.5 of large ones
+        ("32x64x56x56 64x64x3x3", [("128x64", 1)] * 4),
+        ("32x128x28x28 128x128x3x3", [("128x64", 1), *[("128x128", 1)] * 3]),
+        ("32x256x14x14 256x256x3x3", [("128x128", 1)] * 4),
+        # 52 large tiles, or 104 smaller ones: fewer than an A100 has multiprocessors
+        ("32x512x7x7 512x512x3x3", [("128x64", 1), ("128x64", 1), ("128x128", 1), ("128x64", 1)]),
+        ("256x512x7x7 512x512x3x3", [("128x128", 1)] * 4),
+        # one image: a few tiles, whose sums are split
+        ("1x256x14x14 256x256x3x3", [("64x64", 4), ("64x64", 4), ("128x64", 4), ("64x64", 4)]),
+        ("1x512x7x7 512x512x3x3", [("64x64", 8)] * 4),
+    ],
+)
+def test_a_product_is_cut_by_the_device(text: str, cuts: list[tuple[str, int]]) -> None:
+    problem = f"conv2d {text} padding=1 dtype=bfloat16 format=channels_last"
+    devices = ("H200", "A100", "L4", "RTX 4090")
+    for device, cut in zip(devices, cuts, strict=True):
+        made = plan_of(problem, "forward", "implicit_gemm", device)
+        assert (made.tile, made.split) == cut, device
+        assert made.batch_invariant
+
+
+def test_what_is_not_cut_has_no_tile() -> None:
+    for algorithm in ("direct", "im2col"):
+        made = plan_of(DENSE, "forward", algorithm)
+        assert (made.tile, made.split) == ("", 1)
+
+
+def test_large_filters_of_a_weight_gradient_take_several_passes() -> None:
+    text = "conv2d 8x2048x9x9 2048x2048x3x3 dtype=float16 format=channels_last"
+    made = plan_of(text, "weight_grad", "implicit_gemm")
+    assert (made.tile, made.split) == ("128x128", 1)
+    assert 60 << 20 < made.workspace_bytes <= 64 << 20
 
 
 def test_im2col_refuses_on_a_gpu_with_its_reasons() -> None:
@@ -332,7 +370,7 @@ def test_explanation_on_a_gpu() -> None:
     text = "conv2d 32x256x14x14 256x256x3x3 padding=1 dtype=bfloat16 format=channels_last"
     lines = str(cnnkern.explain(text, device="a100")).splitlines()
     row = next(line.split() for line in lines if line.startswith("forward "))
-    assert row[1] == "implicit_gemm"
+    assert row[1:4] == ["implicit_gemm", "128x128", "1"]
     assert row[-1] == "yes"  # batch-invariant
     assert any(
         re.match(r"  direct +would take .*; implicit_gemm is predicted faster", x) for x in lines

@@ -29,17 +29,19 @@ struct Call {
   bool gradient;
   const WeightView& w;
   const void* bias;
+  ImplicitCut cut;
   char* workspace;
   Stream stream;
   ImplicitOperand source;
   int64_t element, chunk, columns;  // chunk: elements of 16 bytes; columns: of one group
 
   Call(const ConvProblem& problem, bool input_grad, const WeightView& weight, const void* b,
-       void* room, Stream on)
+       const ImplicitCut& into, void* room, Stream on)
       : g(problem),
         gradient(input_grad),
         w(weight),
         bias(b),
+        cut(into),
         workspace(static_cast<char*>(room)),
         stream(on),
         source(gathered_operand(problem, direction())),
@@ -106,30 +108,12 @@ Filters filters_of(const Call& call) {
           d * h * w * padded, 1,     {h * w * padded, w * padded, padded}};
 }
 
-struct Blocks {
-  int64_t column_tiles, pixel_tiles, all;
-  Blocks(const Call& call, const Phases& phases, int64_t samples, MmaTileSize tile)
-      : column_tiles(ceil_div(call.columns, mma_columns(tile))),
-        pixel_tiles(ceil_div(most_pixels(phases, samples), mma_rows(tile))),
-        all(column_tiles * pixel_tiles * call.g.groups * count_of(phases)) {}
-};
-
-MmaTileSize choose_tile(const Call& call, const Phases& phases, int64_t samples,
-                        ImplicitLoads loads) {
-  const bool steps = loads == ImplicitLoads::steps || loads == ImplicitLoads::steps_across;
-  const auto enough = [&](MmaTileSize tile) {
-    return Blocks(call, phases, samples, tile).all >= conv_implicit_gemm_enough_blocks();
-  };
-  if (steps && call.columns > mma_columns(MmaTileSize::medium) && enough(MmaTileSize::large))
-    return MmaTileSize::large;
-  return enough(MmaTileSize::medium) ? MmaTileSize::medium : MmaTileSize::small;
-}
-
 void launch_phases(const Call& call, const Phases& phases, const Filters& filters, int64_t samples,
-                   const void* x, void* y) {
-  const ImplicitLoads loads = call.loads(filters.across);
-  const MmaTileSize tile = choose_tile(call, phases, samples, loads);
-  const Blocks blocks(call, phases, samples, tile);
+                   const void* x, void* y, float* sums) {
+  const int64_t pixels = most_pixels(phases, samples);
+  const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
+  const int64_t pixel_tiles = ceil_div(pixels, mma_rows(call.cut.tile));
+  const int64_t parts = call.cut.split ? implicit_parts(call.g, call.direction()) : 1;
   ImplicitGatherParameters p{};
   for (size_t i = 0; i < 3; ++i) {
     for (size_t j = 0; j < phases[i].size(); ++j) {
@@ -162,24 +146,37 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   p.w_group = int32_t(filters.group);
   p.w_column = int32_t(filters.column);
   p.w_channel = int32_t(filters.channel);
-  p.column_tiles = Divisor<int32_t>(blocks.column_tiles);
-  p.pixel_tiles = Divisor<int32_t>(blocks.pixel_tiles);
+  p.part_steps = int32_t(implicit_part_steps(call.g, call.direction()));
+  p.sums = sums;
+  p.phase_pixels = Divisor<int32_t>(pixels);
+  p.sum_columns = Divisor<int32_t>(call.columns + call.columns % 2);
+  p.column_tiles = Divisor<int32_t>(column_tiles);
+  p.pixel_tiles = Divisor<int32_t>(pixel_tiles);
   p.groups = Divisor<int32_t>(call.g.groups);
+  p.parts = Divisor<int32_t>(parts);
   p.height_phases = Divisor<int32_t>(int64_t(phases[1].size()));
   p.width_phases = Divisor<int32_t>(int64_t(phases[2].size()));
   p.relu = call.g.relu;
   p.vectors = p.y_channel == 1 && call.columns % call.chunk == 0 && is_aligned(y, 16);
-  const auto grid = unsigned(checked_grid(op_of(call.g).c_str(), blocks.all));
+  const int64_t outer = call.g.groups * count_of(phases);
+  const auto grid =
+      unsigned(checked_grid(op_of(call.g).c_str(), column_tiles * pixel_tiles * parts * outer));
   with_element(call.g.dtype, [&](auto element) {
     using T = decltype(element);
-    if constexpr (sizeof(T) <= 4) launch_implicit_gather<T>(p, tile, loads, grid, call.stream);
+    if constexpr (sizeof(T) <= 4) {
+      launch_implicit_gather<T>(p, call.cut.tile, call.loads(filters.across), grid, call.stream);
+      if (sums) launch_implicit_gather_sums<T>(p, outer * pixels * p.sum_columns.d, call.stream);
+    }
   });
 }
 
 void run(const Call& call, const void* x, void* y) {
   const ConvProblem& g = call.g;
   const Filters filters = filters_of(call);
-  const ImplicitWorkspace parts = implicit_gemm_workspace(g, call.direction());
+  const ImplicitWorkspace parts = implicit_gemm_workspace(g, call.direction(), call.cut.split);
+  float* const sums = call.cut.split
+                          ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
+                          : nullptr;
   const int64_t most = implicit_gemm_samples(g, call.direction());
   const int64_t source = call.source.channels * g.groups * call.source.pixels * call.element;
   const int64_t result = call.columns * g.groups * volume(call.destination_size()) * call.element;
@@ -195,25 +192,22 @@ void run(const Call& call, const void* x, void* y) {
       from = packed;
     }
     for (const Phases& phases : launches)
-      launch_phases(call, phases, filters, samples, from, static_cast<char*>(y) + n * result);
+      launch_phases(call, phases, filters, samples, from, static_cast<char*>(y) + n * result, sums);
   }
 }
 
 }  // namespace
 
 void conv_implicit_gemm_forward(const ConvProblem& g, const void* x, const WeightView& w,
-                                const void* bias, void* y, void* workspace, Stream stream) {
-  run(Call(g, false, w, bias, workspace, stream), x, y);
+                                const void* bias, const ImplicitCut& cut, void* y, void* workspace,
+                                Stream stream) {
+  run(Call(g, false, w, bias, cut, workspace, stream), x, y);
 }
 
 void conv_implicit_gemm_input_grad(const ConvProblem& g, const void* dy, const WeightView& w,
-                                   const void* bias, void* dx, void* workspace, Stream stream) {
-  run(Call(g, true, w, bias, workspace, stream), dy, dx);
-}
-
-int64_t& conv_implicit_gemm_enough_blocks() {
-  static int64_t blocks = 132;  // one for each multiprocessor of the largest GPUs
-  return blocks;
+                                   const void* bias, const ImplicitCut& cut, void* dx,
+                                   void* workspace, Stream stream) {
+  run(Call(g, true, w, bias, cut, workspace, stream), dy, dx);
 }
 
 }  // namespace cnnkern::cuda

@@ -8,16 +8,19 @@
 // multiple of 4, is packed into the workspace first, some samples at a time.
 #pragma once
 #include "../problem/conv_problem.h"
+#include "conv_implicit_gemm_cut.h"
 #include "tensors.h"
 
 namespace cnnkern::cuda {
 
-// bias (K values) may be null.
+// bias (K values) may be null. The cut is one of implicit_cuts; it changes no bit of a result.
 void conv_implicit_gemm_forward(const ConvProblem&, const void* x, const WeightView& w,
-                                const void* bias, void* y, void* workspace, Stream);
+                                const void* bias, const ImplicitCut&, void* y, void* workspace,
+                                Stream);
 // bias (C values, may be null) and problem.relu serve the transposed convolution.
 void conv_implicit_gemm_input_grad(const ConvProblem&, const void* dy, const WeightView& w,
-                                   const void* bias, void* dx, void* workspace, Stream);
+                                   const void* bias, const ImplicitCut&, void* dx, void* workspace,
+                                   Stream);
 // dw and, where db is not null, the sums of dy over each of K channels; both of type `result`: the
 // problem's, or float32.
 void conv_implicit_gemm_weight_grad(const ConvProblem&, const void* dy, const void* x,
@@ -25,11 +28,7 @@ void conv_implicit_gemm_weight_grad(const ConvProblem&, const void* dy, const vo
                                     void* workspace, Stream);
 
 // Of this call, and of a batch of any size.
-int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem&, Direction);
+int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem&, Direction, bool split);
 int64_t conv_implicit_gemm_most_workspace_bytes(const ConvProblem&, Direction);
-
-// Larger tiles are chosen where they make at least this many blocks. The choice changes no bit of a
-// result; tests lower the number, to run large tiles on small tensors.
-int64_t& conv_implicit_gemm_enough_blocks();
 
 }  // namespace cnnkern::cuda

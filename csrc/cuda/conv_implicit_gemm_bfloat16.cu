@@ -6,6 +6,8 @@ namespace cnnkern::cuda {
 
 template void launch_implicit_gather<__nv_bfloat16>(const ImplicitGatherParameters&, MmaTileSize,
                                                     ImplicitLoads, unsigned, Stream);
+template void launch_implicit_gather_sums<__nv_bfloat16>(const ImplicitGatherParameters&, int64_t,
+                                                         Stream);
 template void launch_implicit_weight_grad<__nv_bfloat16>(const ImplicitWeightGradParameters&,
                                                          MmaTileSize, unsigned, Stream);
 template void launch_implicit_weight_sums<__nv_bfloat16>(const ImplicitWeightSumsParameters&,

@@ -6,6 +6,7 @@ namespace cnnkern::cuda {
 
 template void launch_implicit_gather<__half>(const ImplicitGatherParameters&, MmaTileSize,
                                              ImplicitLoads, unsigned, Stream);
+template void launch_implicit_gather_sums<__half>(const ImplicitGatherParameters&, int64_t, Stream);
 template void launch_implicit_weight_grad<__half>(const ImplicitWeightGradParameters&, MmaTileSize,
                                                   unsigned, Stream);
 template void launch_implicit_weight_sums<__half>(const ImplicitWeightSumsParameters&, Stream);

@@ -8,6 +8,7 @@ namespace cnnkern::cuda {
 
 template void launch_implicit_gather<float>(const ImplicitGatherParameters&, MmaTileSize,
                                             ImplicitLoads, unsigned, Stream);
+template void launch_implicit_gather_sums<float>(const ImplicitGatherParameters&, int64_t, Stream);
 template void launch_implicit_weight_grad<float>(const ImplicitWeightGradParameters&, MmaTileSize,
                                                  unsigned, Stream);
 template void launch_implicit_weight_sums<float>(const ImplicitWeightSumsParameters&, Stream);

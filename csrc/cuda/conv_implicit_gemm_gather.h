@@ -8,7 +8,7 @@
 // multiple of what one copy moves. All strides are in elements.
 #pragma once
 #include "conv_direct_gather.h"
-#include "conv_implicit_gemm_operands.h"
+#include "conv_implicit_gemm_cut.h"
 #include "index.h"
 #include "tensors.h"
 
@@ -28,8 +28,12 @@ struct ImplicitGatherParameters {
   int32_t x_sample, x_group, x_axis[3];
   int32_t y_sample, y_channel, y_axis[3];
   int32_t w_group, w_column, w_channel;
-  // A block's number is phase (depth, height, width), group, tile of pixels, tile of columns.
-  Divisor<int32_t> column_tiles, pixel_tiles, groups, height_phases, width_phases;
+  int32_t part_steps;  // 0: a sum is one part
+  // Where parts have blocks of their own: [phase][part][group][phase_pixels][sum_columns].
+  float* sums;
+  Divisor<int32_t> phase_pixels, sum_columns;  // of the largest phase; an even number
+  // A block's number is phase (depth, height, width), part, group, tile of pixels, tile of columns.
+  Divisor<int32_t> column_tiles, pixel_tiles, groups, parts, height_phases, width_phases;
   bool relu;
   bool vectors;  // 16 bytes of neighbouring channels of y lie at a multiple of 16
 };
@@ -41,9 +45,13 @@ enum class ImplicitLoads { steps, steps_across, chunks, half_chunks };
 
 // Taps along an axis: whether each is inside of the image is a bit of a word.
 constexpr int64_t kMostTaps = 32;
+constexpr int kGatherSumsThreads = 256;
 
 template <class T>
 void launch_implicit_gather(const ImplicitGatherParameters&, MmaTileSize, ImplicitLoads,
                             unsigned blocks, Stream);
+// Adds the parts that lie in p.sums, all `elements` of a part in all phases, and stores y.
+template <class T>
+void launch_implicit_gather_sums(const ImplicitGatherParameters&, int64_t elements, Stream);
 
 }  // namespace cnnkern::cuda

@@ -30,9 +30,9 @@ struct GatherPlace {
   // On by one tap, back to the first of the inner ones; and by one block of channels.
   Offset x_move[3], w_move[3], x_block, w_block;
 
-  // `copy`: the thread's, of a row's step.
+  // `copy`: the thread's, of a row's step. Steps that hold several taps are begun at the first one.
   __device__ GatherPlace(const ImplicitGatherParameters& p,
-                         const ImplicitGatherParameters::Axis (&axis)[3], int copy)
+                         const ImplicitGatherParameters::Axis (&axis)[3], int copy, int32_t step)
       : channel(0), channels(p.channels), x(0), w(0) {
     Offset x_inner = 0, w_inner = 0;
 #pragma unroll
@@ -41,6 +41,12 @@ struct GatherPlace {
       tap[i] = 0;
       const Offset x_step = Offset(axis[i].step) * Offset(p.x_axis[i]);
       const Offset w_step = Offset(axis[i].w_step);
+      if (kSteps && step > 0) {  // the inner axes' digits of the step's number
+        tap[i] = step % taps[i];
+        step /= taps[i];
+        x += Offset(tap[i]) * x_step;
+        w += Offset(tap[i]) * w_step;
+      }
       x_move[i] = x_step - x_inner;
       w_move[i] = w_step - w_inner;
       x_inner += Offset(taps[i] - 1) * x_step;
@@ -50,7 +56,8 @@ struct GatherPlace {
     w_block = Offset(kStepTerms<T>) * Offset(p.w_channel) - w_inner;
     x_block = Offset(kStepTerms<T>) - x_inner;
     if constexpr (kSteps) {
-      x = Offset(copy * kCopy);
+      x += Offset(step * kStepTerms<T> + copy * kCopy);
+      w += Offset(step * kStepTerms<T>) * Offset(p.w_channel);
       if (loads == ImplicitLoads::steps) w += Offset(copy * kCopy);
     } else {
       skip(copy);
@@ -149,7 +156,8 @@ __device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
   }
 }
 
-template <class T, class Tile, ImplicitLoads loads>
+// parts: the block sums several, each by itself.
+template <class T, class Tile, ImplicitLoads loads, bool parts>
 __global__ void __launch_bounds__(Tile::kThreads)
     conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
   using Place = GatherPlace<T, loads>;
@@ -161,12 +169,17 @@ __global__ void __launch_bounds__(Tile::kThreads)
   int32_t rest = int32_t(blockIdx.x);
   const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
   const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
-  const int32_t group = pop(rest, p.groups);
+  const int32_t group = pop(rest, p.groups), part = pop(rest, p.parts), phase = rest;
   const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
   const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
                                                   p.axis[2][phase_w]};
   const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
-  if (first_pixel >= pixels) return;  // the whole block: phases differ in size
+  const int32_t taps = axis[0].taps * axis[1].taps * axis[2].taps;
+  const int32_t first_step = part * p.part_steps;
+  int32_t steps = (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T> - first_step;
+  if (p.sums && steps > p.part_steps) steps = p.part_steps;
+  // The whole block: phases differ in size, and in their number of parts.
+  if (first_pixel >= pixels || (part > 0 && steps <= 0)) return;
 
   // The thread's rows of x: one copy of each in a step.
   constexpr int kSpan = Tile::kThreads / Place::kCopies, kRows = Tile::kM / kSpan;
@@ -199,7 +212,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const T* const w = static_cast<const T*>(p.w) + group * p.w_group +
                      (kFilters == Lies::along ? first_column * p.w_column : first_column);
   const int32_t columns = p.columns - first_column;
-  Place place(p, axis, copy);
+  Place place(p, axis, copy, first_step);
   const int to_x = along_offset(row0, copy * Place::kCopyBytes / kChunkBytes) +
                    copy * Place::kCopyBytes % kChunkBytes;
 
@@ -239,12 +252,32 @@ __global__ void __launch_bounds__(Tile::kThreads)
     place.advance();
   };
 
-  const int32_t taps = axis[0].taps * axis[1].taps * axis[2].taps;
-  MmaSums<Tile> sums;
-  multiply_stages<T, Tile, Lies::along, kFilters>(
-      (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T>, raw, sums, fetch,
-      [](int, const uint32_t (&)[4]) {});
+  MmaSums<Tile> sums, part_sums;
+  const auto multiply = [&](MmaSums<Tile>& of, const auto& after) {
+    multiply_stages<T, Tile, Lies::along, kFilters>(
+        steps, raw, of, fetch, [](int, const uint32_t (&)[4]) {}, after);
+  };
+  if constexpr (parts) {
+    int32_t left = p.part_steps;
+    multiply(part_sums, [&](int step) {
+      if (--left > 0 && step + 1 < steps) return;
+      sums.add(part_sums);
+      part_sums.clear();
+      left = p.part_steps;
+    });
+  } else {
+    multiply(sums, [](int) {});
+  }
 
+  if (p.sums) {
+    const int32_t first_row = ((phase * p.parts.d + part) * p.groups.d + group) * p.phase_pixels.d;
+    float* const to = p.sums + int64_t(first_row + first_pixel) * p.sum_columns.d + first_column;
+    sums.for_each_pair([&](int row, int column, float low, float high) {
+      if (row < pixels - first_pixel && column < columns)
+        store<2>(to + row * p.sum_columns.d + column, Vector<float, 2>{{low, high}});
+    });
+    return;
+  }
   T* const staged = reinterpret_cast<T*>(raw);
   const T* const bias =
       p.bias ? static_cast<const T*>(p.bias) + group * p.columns + first_column : nullptr;
@@ -265,45 +298,89 @@ __global__ void __launch_bounds__(Tile::kThreads)
   store_staged<T, Tile>(p, staged, destination, y, columns);
 }
 
-template <MmaTileSize size>
+// Thread i adds the parts of element i, (phase, group, pixel, column), in their order.
+template <class T>
+__global__ void __launch_bounds__(kGatherSumsThreads)
+    conv_implicit_gather_sums_kernel(const ImplicitGatherParameters p, int64_t elements) {
+  const int64_t i = int64_t(blockIdx.x) * kGatherSumsThreads + threadIdx.x;
+  if (i >= elements) return;
+  int32_t rest = int32_t(i);
+  const int32_t column = pop(rest, p.sum_columns), pixel = pop(rest, p.phase_pixels);
+  const int32_t group = pop(rest, p.groups), phase = rest;
+  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
+  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
+                                                  p.axis[2][phase_w]};
+  int32_t sample = pixel, to = (group * p.columns + column) * p.y_channel;
+  int32_t steps = p.channels / kStepTerms<T>;
+#pragma unroll
+  for (int a = 2; a >= 0; --a) {
+    to += (axis[a].first + pop(sample, axis[a].out) * axis[a].spacing) * p.y_axis[a];
+    steps *= axis[a].taps;
+  }
+  if (column >= p.columns || sample >= p.samples) return;  // phases differ in size
+  const int64_t pitch = int64_t(p.groups.d) * p.phase_pixels.d * p.sum_columns.d;
+  const float* const from = p.sums + phase * (p.parts.d - 1) * pitch + i;
+  float sum = 0;
+  int32_t part = 0;
+  do {
+    sum += from[part * pitch];
+  } while (++part * p.part_steps < steps);
+  if (p.bias) sum += widen(static_cast<const T*>(p.bias)[group * p.columns + column]);
+  if (p.relu) sum = sum <= 0 ? 0 : sum;  // NaN stays
+  static_cast<T*>(p.y)[to + sample * p.y_sample] = narrow<T>(sum);
+}
+
+template <MmaTileSize size, bool parts>
 struct GatherMmaTile;
-template <>
-struct GatherMmaTile<MmaTileSize::large> {
-  using type = MmaTile<128, 128, 2, 2, 4>;
+// The sums of several parts need twice the registers: twice the warps.
+template <bool parts>
+struct GatherMmaTile<MmaTileSize::large, parts> {
+  using type = MmaTile<128, 128, 2, parts ? 4 : 2, 4>;
 };
-template <>
-struct GatherMmaTile<MmaTileSize::medium> {
+template <bool parts>
+struct GatherMmaTile<MmaTileSize::medium, parts> {
   using type = MmaTile<128, 64, 2, 2, 4>;
 };
-template <>
-struct GatherMmaTile<MmaTileSize::small> {
+template <bool parts>
+struct GatherMmaTile<MmaTileSize::small, parts> {
   using type = MmaTile<64, 64, 2, 2, 4>;
 };
 
-template <class T, MmaTileSize size, ImplicitLoads loads>
+template <class T, MmaTileSize size, ImplicitLoads loads, bool parts>
 void launch_implicit_gather_instance(const ImplicitGatherParameters& p, unsigned blocks,
                                      Stream stream) {
-  using Tile = typename GatherMmaTile<size>::type;
+  using Tile = typename GatherMmaTile<size, parts>::type;
   static_assert(Tile::kM == mma_rows(size) && Tile::kN == mma_columns(size));
   constexpr size_t kBytes = kGatherBuffers<T, Tile> + Tile::kM * sizeof(int32_t);
-  launch(conv_implicit_gather_kernel<T, Tile, loads>, dim3(blocks), dim3(Tile::kThreads), kBytes,
-         stream, p);
+  launch(conv_implicit_gather_kernel<T, Tile, loads, parts>, dim3(blocks), dim3(Tile::kThreads),
+         kBytes, stream, p);
+}
+
+template <class T, MmaTileSize size, bool parts>
+void launch_implicit_gather_steps(const ImplicitGatherParameters& p, ImplicitLoads loads,
+                                  unsigned blocks, Stream stream) {
+  constexpr ImplicitLoads kAlong = ImplicitLoads::steps, kAcross = ImplicitLoads::steps_across;
+  if (loads == kAlong)
+    return launch_implicit_gather_instance<T, size, kAlong, parts>(p, blocks, stream);
+  launch_implicit_gather_instance<T, size, kAcross, parts>(p, blocks, stream);
 }
 
 template <class T, MmaTileSize size>
 void launch_implicit_gather_size(const ImplicitGatherParameters& p, ImplicitLoads loads,
                                  unsigned blocks, Stream stream) {
-  if (loads == ImplicitLoads::steps)
-    return launch_implicit_gather_instance<T, size, ImplicitLoads::steps>(p, blocks, stream);
-  if (loads == ImplicitLoads::steps_across)
-    return launch_implicit_gather_instance<T, size, ImplicitLoads::steps_across>(p, blocks, stream);
+  if (p.part_steps && !p.sums)
+    return launch_implicit_gather_steps<T, size, true>(p, loads, blocks, stream);
+  if (loads == ImplicitLoads::steps || loads == ImplicitLoads::steps_across)
+    return launch_implicit_gather_steps<T, size, false>(p, loads, blocks, stream);
   // Few channels make small products: no large tile of them exists.
   if constexpr (size != MmaTileSize::large) {
     if (loads == ImplicitLoads::chunks)
-      return launch_implicit_gather_instance<T, size, ImplicitLoads::chunks>(p, blocks, stream);
+      return launch_implicit_gather_instance<T, size, ImplicitLoads::chunks, false>(p, blocks,
+                                                                                    stream);
     // Of 4 bytes an element, 4 channels are a whole chunk.
     if constexpr (sizeof(T) == 2)
-      launch_implicit_gather_instance<T, size, ImplicitLoads::half_chunks>(p, blocks, stream);
+      launch_implicit_gather_instance<T, size, ImplicitLoads::half_chunks, false>(p, blocks,
+                                                                                  stream);
   }
 }
 
@@ -316,6 +393,14 @@ void launch_implicit_gather(const ImplicitGatherParameters& p, MmaTileSize size,
   if (size == MmaTileSize::medium)
     return launch_implicit_gather_size<T, MmaTileSize::medium>(p, loads, blocks, stream);
   launch_implicit_gather_size<T, MmaTileSize::small>(p, loads, blocks, stream);
+}
+
+template <class T>
+void launch_implicit_gather_sums(const ImplicitGatherParameters& p, int64_t elements,
+                                 Stream stream) {
+  launch(conv_implicit_gather_sums_kernel<T>,
+         dim3(unsigned(ceil_div(elements, kGatherSumsThreads))), dim3(kGatherSumsThreads), 0,
+         stream, p, elements);
 }
 
 }  // namespace cnnkern::cuda

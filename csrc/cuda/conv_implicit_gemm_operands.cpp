@@ -2,9 +2,7 @@
 #include "conv_implicit_gemm_operands.h"
 
 #include <algorithm>
-#include <limits>
 
-#include "conv_implicit_gemm.h"
 #include "grid.h"
 #include "sizes.h"
 #include "wide.h"
@@ -13,10 +11,6 @@ namespace cnnkern::cuda {
 namespace {
 
 constexpr int64_t kPart = 256;  // bytes that parts of the workspace are a multiple of
-// Two for each multiprocessor of the largest GPUs.
-constexpr int64_t kWantedBlocks = 264;
-// Of a split: fewer cost more to add than to sum.
-constexpr int64_t kLeastPixels = 256;
 
 int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
 
@@ -63,54 +57,6 @@ int64_t implicit_gemm_samples(const ConvProblem& g, Direction direction) {
     return samples_of(g, gathered_operand(g, direction).sample_bytes);
   const WeightGradOperands both = weight_grad_operands(g);
   return samples_of(g, both.dy.sample_bytes + both.x.sample_bytes);
-}
-
-ImplicitWeightGradCut cut_implicit_weight_grad(const ConvProblem& g) {
-  const int64_t channels = weight_grad_operands(g).x.padded;
-  ImplicitWeightGradCut cut{};
-  cut.rows = g.k / g.groups;
-  cut.columns = volume(g.kernel) * channels;
-  cut.tile = cut.rows <= 64      ? MmaTileSize::small
-             : cut.columns <= 64 ? MmaTileSize::medium
-                                 : MmaTileSize::large;
-  cut.row_tiles = ceil_div(cut.rows, mma_rows(cut.tile));
-  cut.column_tiles = ceil_div(cut.columns, mma_columns(cut.tile));
-  const int64_t pixels = implicit_gemm_samples(g, Direction::weight_grad) * volume(g.output);
-  const int64_t tiles = std::max<int64_t>(1, cut.row_tiles * cut.column_tiles * g.groups);
-  cut.splits = 1;
-  const int64_t most = kMostSumsBytes / std::max<int64_t>(1, 4 * cut.sums(g.groups));
-  cut.splits =
-      std::max<int64_t>(1, std::min({ceil_div(kWantedBlocks, tiles), pixels / kLeastPixels, most}));
-  cut.split_pixels = round_up(ceil_div(pixels, cut.splits), 32);
-  cut.splits = std::max<int64_t>(1, ceil_div(pixels, cut.split_pixels));
-  return cut;
-}
-
-ImplicitWorkspace implicit_gemm_workspace(const ConvProblem& g, Direction direction) {
-  const int64_t samples = implicit_gemm_samples(g, direction);
-  ImplicitWorkspace parts{};
-  if (direction == Direction::weight_grad) {
-    const WeightGradOperands both = weight_grad_operands(g);
-    parts.first = samples * both.dy.sample_bytes;
-    parts.second = samples * both.x.sample_bytes;
-    parts.sums = round_up(4 * cut_implicit_weight_grad(g).sums(g.groups), kPart);
-    return parts;
-  }
-  const ImplicitOperand source = gathered_operand(g, direction);
-  const int64_t columns = direction == Direction::forward ? g.k : g.c;
-  parts.filters = round_up(columns * volume(g.kernel) * source.padded * size_of(g.dtype), kPart);
-  parts.first = samples * source.sample_bytes;
-  return parts;
-}
-
-int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem& g, Direction direction) {
-  return implicit_gemm_workspace(g, direction).bytes();
-}
-
-int64_t conv_implicit_gemm_most_workspace_bytes(const ConvProblem& g, Direction direction) {
-  ConvProblem any = g;
-  any.n = std::numeric_limits<int32_t>::max();
-  return implicit_gemm_workspace(any, direction).bytes();
 }
 
 }  // namespace cnnkern::cuda

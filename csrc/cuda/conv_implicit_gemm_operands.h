@@ -7,8 +7,8 @@
 namespace cnnkern::cuda {
 
 constexpr int64_t kImplicitStepBytes = 64;  // of the reduction, a row of a tile
-// Of the copies that one launch reads, and of the sums of a weight gradient's splits.
-constexpr int64_t kMostPackedBytes = int64_t{32} << 20, kMostSumsBytes = int64_t{64} << 20;
+// Of the copies that one launch reads.
+constexpr int64_t kMostPackedBytes = int64_t{32} << 20;
 
 // An activation as copies of 16 bytes read it (8, where a group has a multiple of 4 channels of 16
 // bits but not of 8): channels side by side, as it is or in a packed copy.
@@ -32,26 +32,5 @@ WeightGradOperands weight_grad_operands(const ConvProblem&);
 // Samples of one launch: their offsets fit int32, their packed copies take at most
 // kMostPackedBytes, unless a single one needs more.
 int64_t implicit_gemm_samples(const ConvProblem&, Direction);
-
-// The parts of the workspace, one after the other, each a multiple of 256 bytes.
-struct ImplicitWorkspace {
-  int64_t filters, first, second, sums;
-  int64_t bytes() const { return filters + first + second + sums; }
-};
-ImplicitWorkspace implicit_gemm_workspace(const ConvProblem&, Direction);
-
-// How a weight gradient is cut. The same on every device, so that results have the same bits.
-enum class MmaTileSize { large, medium, small };
-constexpr int mma_rows(MmaTileSize size) { return size == MmaTileSize::small ? 64 : 128; }
-constexpr int mma_columns(MmaTileSize size) { return size == MmaTileSize::large ? 128 : 64; }
-
-struct ImplicitWeightGradCut {
-  MmaTileSize tile;
-  int64_t rows, columns;  // of one group
-  int64_t row_tiles, column_tiles, splits, split_pixels;
-
-  int64_t sums(int64_t groups) const { return splits * groups * rows * (columns + 1); }
-};
-ImplicitWeightGradCut cut_implicit_weight_grad(const ConvProblem&);
 
 }  // namespace cnnkern::cuda

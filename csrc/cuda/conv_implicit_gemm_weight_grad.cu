@@ -25,7 +25,6 @@ ImplicitWeightGradParameters parameters(const ConvProblem& g, const WeightGradOp
   }
   p.split_pixels = int32_t(cut.split_pixels);
   p.splits = int32_t(cut.splits);
-  p.rows = int32_t(cut.rows);
   p.columns = int32_t(cut.columns);
   p.dy_group = int32_t(both.dy.group_stride());
   p.dy_pixel = int32_t(both.dy.group_stride() * g.groups);
@@ -40,15 +39,17 @@ ImplicitWeightGradParameters parameters(const ConvProblem& g, const WeightGradOp
   return p;
 }
 
+// Of so many rows of each group, the first of which is first_row.
 void add_splits(const ConvProblem& g, const ImplicitWeightGradCut& cut, int64_t padded,
-                const float* sums, const WeightView& dw, void* db, DataType result, Stream stream) {
+                int64_t first_row, int64_t rows, const float* sums, const WeightView& dw, void* db,
+                DataType result, Stream stream) {
   ImplicitWeightSumsParameters p{};
   p.sums = sums;
-  p.dw = dw.data;
-  p.db = db;
-  p.matrix = g.k * cut.columns;
+  p.dw = static_cast<char*>(dw.data) + first_row * dw.stride[0] * size_of(result);
+  p.db = db ? static_cast<char*>(db) + first_row * size_of(result) : nullptr;
+  p.matrix = g.groups * rows * cut.columns;
   p.splits = int32_t(cut.splits);
-  p.all_rows = int32_t(g.k);
+  p.all_rows = int32_t(g.groups * rows);
   p.columns = int32_t(cut.columns);
   p.channels = int32_t(g.c / g.groups);
   p.padded = int32_t(padded);
@@ -70,7 +71,7 @@ void conv_implicit_gemm_weight_grad(const ConvProblem& g, const void* dy, const 
                                     void* workspace, Stream stream) {
   const WeightGradOperands both = weight_grad_operands(g);
   const ImplicitWeightGradCut cut = cut_implicit_weight_grad(g);
-  const ImplicitWorkspace parts = implicit_gemm_workspace(g, Direction::weight_grad);
+  const ImplicitWorkspace parts = implicit_gemm_workspace(g, Direction::weight_grad, false);
   char* const packed_dy = static_cast<char*>(workspace);
   char* const packed_x = packed_dy + parts.first;
   float* const sums = reinterpret_cast<float*>(packed_x + parts.second);
@@ -90,20 +91,25 @@ void conv_implicit_gemm_weight_grad(const ConvProblem& g, const void* dy, const 
         from, packed, stream);
     return packed;
   };
-  for (int64_t n = 0; n < g.n; n += most) {
-    const int64_t samples = std::min(most, g.n - n);
-    p.dy = source(both.dy, dy, n, samples, packed_dy);
-    p.x = source(both.x, x, n, samples, packed_x);
-    p.pixels = int32_t(samples * volume(g.output));
-    p.adds = n > 0;
-    const auto grid = unsigned(
-        checked_grid(op.c_str(), cut.row_tiles * cut.column_tiles * g.groups * cut.splits));
-    with_element(g.dtype, [&](auto element) {
-      using T = decltype(element);
-      if constexpr (sizeof(T) <= 4) launch_implicit_weight_grad<T>(p, cut.tile, grid, stream);
-    });
+  for (int64_t first_row = 0; first_row < cut.rows; first_row += cut.pass_rows) {
+    const int64_t rows = std::min(cut.pass_rows, cut.rows - first_row);
+    p.rows = int32_t(rows);
+    for (int64_t n = 0; n < g.n; n += most) {
+      const int64_t samples = std::min(most, g.n - n);
+      p.dy = static_cast<const char*>(source(both.dy, dy, n, samples, packed_dy)) +
+             first_row * size_of(g.dtype);
+      p.x = source(both.x, x, n, samples, packed_x);
+      p.pixels = int32_t(samples * volume(g.output));
+      p.adds = n > 0;
+      const auto grid = unsigned(
+          checked_grid(op.c_str(), cut.row_tiles * cut.column_tiles * g.groups * cut.splits));
+      with_element(g.dtype, [&](auto element) {
+        using T = decltype(element);
+        if constexpr (sizeof(T) <= 4) launch_implicit_weight_grad<T>(p, cut.tile, grid, stream);
+      });
+    }
+    add_splits(g, cut, both.x.padded, first_row, rows, sums, dw, db, result, stream);
   }
-  add_splits(g, cut, both.x.padded, sums, dw, db, result, stream);
 }
 
 }  // namespace cnnkern::cuda

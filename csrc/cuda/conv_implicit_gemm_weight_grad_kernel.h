@@ -104,10 +104,12 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const uint32_t one[2] = {ones<T>(), ones<T>()};
   float bias[Tile::kTilesM][4] = {};
   MmaSums<Tile> sums;
-  multiply_stages<T, Tile, Lies::across, Lies::across>(
-      (end - begin + kDepth - 1) / kDepth, raw, sums, fetch, [&](int i, const uint32_t (&a)[4]) {
-        if (with_bias) mma<T>(bias[i], a, one);
-      });
+  multiply_stages<T, Tile, Lies::across, Lies::across>((end - begin + kDepth - 1) / kDepth, raw,
+                                                       sums, fetch,
+                                                       [&](int i, const uint32_t (&a)[4]) {
+                                                         if (with_bias) mma<T>(bias[i], a, one);
+                                                       },
+                                                       [](int) {});
 
   const int64_t all_rows = int64_t(p.groups.d) * p.rows, matrix = all_rows * p.columns;
   const int64_t first = int64_t(group) * p.rows + first_row;

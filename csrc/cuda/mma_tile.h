@@ -113,13 +113,22 @@ template <class Tile>
 struct MmaSums {
   float d[Tile::kTilesM][Tile::kTilesN][4];
 
-  __device__ MmaSums() {
+  __device__ MmaSums() { clear(); }
+  __device__ void clear() {
 #pragma unroll
     for (int i = 0; i < Tile::kTilesM; ++i)
 #pragma unroll
       for (int j = 0; j < Tile::kTilesN; ++j)
 #pragma unroll
         for (int e = 0; e < 4; ++e) d[i][j][e] = 0;
+  }
+  __device__ void add(const MmaSums& part) {
+#pragma unroll
+    for (int i = 0; i < Tile::kTilesM; ++i)
+#pragma unroll
+      for (int j = 0; j < Tile::kTilesN; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) d[i][j][e] += part.d[i][j][e];
   }
   // body(row, column, d[...] of that column and the next) for each pair of this thread, in the
   // tile's rows and columns.
@@ -159,10 +168,11 @@ __device__ void multiply_stage(const unsigned char* stage, MmaSums<Tile>& sums, 
 }
 
 // Sums `steps` steps. fetch(stage) starts the copies of the next step into a stage; it is called
-// for each step in turn. Ends with a barrier, no copy under way.
-template <class T, class Tile, Lies lies_a, Lies lies_b, class Fetch, class Each>
+// for each step in turn. after(step) runs when a step is summed. Ends with a barrier, no copy under
+// way.
+template <class T, class Tile, Lies lies_a, Lies lies_b, class Fetch, class Each, class After>
 __device__ void multiply_stages(int steps, unsigned char* stages, MmaSums<Tile>& sums,
-                                Fetch&& fetch, const Each& each) {
+                                Fetch&& fetch, const Each& each, const After& after) {
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) {
     if (s < steps) fetch(stages + s * Tile::kStage);
@@ -176,6 +186,7 @@ __device__ void multiply_stages(int steps, unsigned char* stages, MmaSums<Tile>&
     if (step + Tile::kStages - 1 < steps) fetch(stages + writing * Tile::kStage);
     cp_async_commit();
     multiply_stage<T, Tile, lies_a, lies_b>(stages + reading * Tile::kStage, sums, each);
+    after(step);
     if (++reading == Tile::kStages) reading = 0;
     if (++writing == Tile::kStages) writing = 0;
   }

@@ -5,6 +5,7 @@
 #include <ATen/ops/clone.h>
 
 #include "../cuda/conv_implicit_gemm.h"
+#include "../plan/cuda_implicit_gemm.h"
 #include "cuda_argument.h"
 #include "cuda_device.h"
 #include "cuda_workspace.h"
@@ -19,26 +20,45 @@ Tensor aligned(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 ? t.clone() : t;
 }
 
-Tensor room(const char* op, const ConvProblem& g, Direction direction, const Tensor& like) {
+Tensor room(const char* op, const ConvProblem& g, Direction direction, bool split,
+            const Tensor& like) {
   ConvProblem served = g;
   served.tf32 = g.dtype == DataType::float32;
   return workspace(op, served, direction, Algorithm::implicit_gemm,
-                   cuda::conv_implicit_gemm_workspace_bytes(g, direction), like);
+                   cuda::conv_implicit_gemm_workspace_bytes(g, direction, split), like);
+}
+
+cuda::ImplicitCut cut_for(const ConvProblem& g, Direction direction, const Tensor& like) {
+#if CNNKERN_EMULATED
+  for (const cuda::ImplicitCut& cut : cuda::implicit_cuts(g, direction)) {
+    if (emulated_cut() && cut.tile == emulated_cut()->tile && cut.split == emulated_cut()->split)
+      return cut;
+  }
+#endif
+  return implicit_cut(g, direction, traits_of(like));
 }
 
 }  // namespace
+
+#if CNNKERN_EMULATED
+std::optional<cuda::ImplicitCut>& emulated_cut() {
+  static std::optional<cuda::ImplicitCut> cut;
+  return cut;
+}
+#endif
 
 void implicit_gemm(const char* op, const ConvProblem& g, Direction direction, const Tensor& input,
                    const Tensor& w, const Tensor& bias, const Tensor& y) {
   const bool forward = direction == Direction::forward;
   const auto run = forward ? cuda::conv_implicit_gemm_forward : cuda::conv_implicit_gemm_input_grad;
-  const Tensor x = aligned(input), packed = room(op, g, direction, x);
+  const cuda::ImplicitCut cut = cut_for(g, direction, input);
+  const Tensor x = aligned(input), packed = room(op, g, direction, cut.split, x);
   const Argument from(forward ? "input" : "grad_output", x, Use::in), by("weight", w, Use::in);
   const Argument plus("bias", bias, Use::in);
   const Argument to(forward ? "output" : "input gradient", y, Use::out);
   const Argument between("workspace", packed, Use::out);
   launch(op, [&] {
-    run(g, from.data(), weight_view(by, w), plus.data(), to.data(), between.data(),
+    run(g, from.data(), weight_view(by, w), plus.data(), cut, to.data(), between.data(),
         current_stream(x));
   });
 }
@@ -46,7 +66,7 @@ void implicit_gemm(const char* op, const ConvProblem& g, Direction direction, co
 void implicit_gemm_weight_grad(const char* op, const ConvProblem& g, const Tensor& grad,
                                const Tensor& input, const Tensor& dw, const Tensor& db) {
   const Tensor dy = aligned(grad), x = aligned(input);
-  const Tensor packed = room(op, g, Direction::weight_grad, x);
+  const Tensor packed = room(op, g, Direction::weight_grad, false, x);
   const Argument from("grad_output", dy, Use::in), with("input", x, Use::in);
   const Argument to("weight gradient", dw, Use::out), biases("bias gradient", db, Use::out);
   const Argument between("workspace", packed, Use::out);

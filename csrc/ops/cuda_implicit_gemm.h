@@ -4,6 +4,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
+#include "../cuda/conv_implicit_gemm_cut.h"
 #include "../problem/conv_problem.h"
 
 namespace cnnkern::ops {
@@ -14,5 +17,10 @@ void implicit_gemm(const char* op, const ConvProblem&, Direction, const at::Tens
 // dw and db of the problem's type, or of float32.
 void implicit_gemm_weight_grad(const char* op, const ConvProblem&, const at::Tensor& dy,
                                const at::Tensor& x, const at::Tensor& dw, const at::Tensor& db);
+
+#if CNNKERN_EMULATED
+// The cut of every problem that can be cut so: a test sets it.
+std::optional<cuda::ImplicitCut>& emulated_cut();
+#endif
 
 }  // namespace cnnkern::ops

@@ -9,6 +9,12 @@
 
 namespace cnnkern {
 
+// Of a matrix product: the results of a block, as ROWSxCOLUMNS, and how many blocks share a sum.
+struct Tiling {
+  std::string tile;
+  int64_t split;
+};
+
 // Directions here are those of the convolution, also for transposed problems.
 struct ConvCandidate {
   Algorithm algorithm;
@@ -19,6 +25,8 @@ struct ConvCandidate {
   int64_t (*workspace)(const ConvProblem&, Direction, const DeviceTraits&);
   // Why it waits until it is named, though it would serve; empty, or null, where it does not.
   std::string (*pass_over)(const ConvProblem&, Direction) = nullptr;
+  // Of what an algorithm cuts by device; null where none is.
+  Tiling (*tiling)(const ConvProblem&, Direction, const DeviceTraits&) = nullptr;
 };
 
 struct PoolCandidate {

@@ -12,28 +12,31 @@ namespace {
 // Beginning and storing a tile takes as long as this many terms of its sums.
 constexpr double kTermsPerTile = 32;
 
-double tile_us(const Product& product, const ProductTile& tile, DataType dtype, double flops_per_us,
-               const DeviceTraits& traits) {
-  const double sms = static_cast<double>(traits.cores);
-  const double tiles = product.count * std::ceil(product.rows / tile.rows) *
-                       std::ceil(product.columns / tile.columns);
-  double parts = 1;
-  if (product.part_terms > 0) {
-    parts = std::max(
-        std::min(std::ceil(product.terms / product.part_terms), std::floor(sms / tiles)), 1.0);
-  }
-  const double waves = std::ceil(tiles * parts / sms);
-  const double flops = 2 * tile.rows * tile.columns * (product.terms / parts + kTermsPerTile);
-  return waves * flops / (flops_per_us / sms * reached_share(tile.share, dtype, traits));
+double tiles_of(const Product& product, const ProductTile& tile) {
+  return product.count * std::ceil(product.rows / tile.rows) *
+         std::ceil(product.columns / tile.columns);
 }
 
 }  // namespace
+
+double tiles_us(const Product& product, const ProductTile& tile, double parts, DataType dtype,
+                double flops_per_us, const DeviceTraits& traits) {
+  const double sms = static_cast<double>(traits.cores);
+  const double waves = std::ceil(tiles_of(product, tile) * parts / sms);
+  const double flops = 2 * tile.rows * tile.columns * (product.terms / parts + kTermsPerTile);
+  return waves * flops / (flops_per_us / sms * reached_share(tile.share, dtype, traits));
+}
 
 double product_us(const Product& product, const std::vector<ProductTile>& tiles, DataType dtype,
                   double flops_per_us, const DeviceTraits& traits) {
   double best = std::numeric_limits<double>::infinity();
   for (const ProductTile& tile : tiles) {
-    best = std::min(best, tile_us(product, tile, dtype, flops_per_us, traits));
+    double parts = 1;
+    if (product.part_terms > 0) {
+      const double room = std::floor(static_cast<double>(traits.cores) / tiles_of(product, tile));
+      parts = std::max(std::min(std::ceil(product.terms / product.part_terms), room), 1.0);
+    }
+    best = std::min(best, tiles_us(product, tile, parts, dtype, flops_per_us, traits));
   }
   return best;
 }

@@ -18,8 +18,12 @@ struct ProductTile {
   double rows, columns, share;
 };
 
-// By the best of the tiles: as many waves over the multiprocessors as there are, each as long as a
-// whole tile.
+// As many waves over the multiprocessors as there are, each as long as a whole tile. Each sum is
+// made of so many parts, which other multiprocessors compute.
+double tiles_us(const Product&, const ProductTile&, double parts, DataType, double flops_per_us,
+                const DeviceTraits&);
+
+// By the best of the tiles, in as many parts as fill the multiprocessors.
 double product_us(const Product&, const std::vector<ProductTile>&, DataType, double flops_per_us,
                   const DeviceTraits&);
 

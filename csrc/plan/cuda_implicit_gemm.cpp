@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // An implicit matrix product on tensor cores: 16-bit types, and float32 where it may be rounded to
 // tf32; channels lie side by side or are packed so first.
+#include "cuda_implicit_gemm.h"
+
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include "../cuda/conv_implicit_gemm.h"
-#include "../cuda/conv_implicit_gemm_operands.h"
 #include "candidates.h"
 #include "cuda_cost.h"
 
@@ -24,12 +26,13 @@ int64_t packed_bytes(const ConvProblem& g, Direction direction) {
   return both.dy.sample_bytes + both.x.sample_bytes;
 }
 
-// Of one split.
+// Of one split, of as few filters as one pass may have.
 int64_t sums_bytes(const ConvProblem& g, Direction direction) {
   if (direction != Direction::weight_grad) return 0;
+  const int64_t rows = g.groups == 1 ? std::min<int64_t>(g.k, 128) : g.k;
   const double columns =
       volume(g.kernel) * static_cast<double>(cuda::weight_grad_operands(g).x.padded);
-  const double bytes = 4 * static_cast<double>(g.k) * (columns + 1);
+  const double bytes = 4 * static_cast<double>(rows) * (columns + 1);
   return static_cast<int64_t>(std::min(bytes, 1e18));
 }
 
@@ -49,9 +52,9 @@ std::string refuse(const ConvProblem& g, Direction direction) {
   if (packed > cuda::kMostPackedBytes)
     return "a sample's copy with channels side by side has " + mebibytes(packed) +
            ", needs at most " + mebibytes(cuda::kMostPackedBytes);
-  if (sums > cuda::kMostSumsBytes)
+  if (const int64_t most = cuda::implicit_most_sums_bytes(); sums > most)
     return "the float32 sums of the weights have " + mebibytes(sums) + ", needs at most " +
-           mebibytes(cuda::kMostSumsBytes);
+           mebibytes(most);
   constexpr double kMost = 2147483648.0 - 1048576.0;
   const double sample = std::max(static_cast<double>(g.c) * volume(g.input),
                                  static_cast<double>(g.k) * volume(g.output));
@@ -105,22 +108,45 @@ double pack_bytes(const ConvProblem& g, const cuda::ImplicitOperand& operand) {
          static_cast<double>(size_of(g.dtype));
 }
 
+struct CutCost {
+  double flops_us, moves_us;
+  int launches;  // beside the product's own
+};
+
+CutCost cost_of_cut(const ConvProblem& g, Direction direction, const cuda::ImplicitCut& cut,
+                    const DeviceTraits& traits) {
+  const Product product = product_of(g, direction);
+  const double parts = cut.split ? static_cast<double>(cuda::implicit_parts(g, direction)) : 1;
+  const double share = cut.tile == cuda::MmaTileSize::large    ? 1
+                       : cut.tile == cuda::MmaTileSize::medium ? 0.8
+                                                               : 0.6;
+  const ProductTile tile{static_cast<double>(cuda::mma_rows(cut.tile)),
+                         static_cast<double>(cuda::mma_columns(cut.tile)), share};
+  const double us = tiles_us(product, tile, parts, g.dtype,
+                             matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
+  // Each part is written and read.
+  const double sums = cut.split ? 8 * parts * product.count * product.rows * product.columns : 0;
+  return {us, copy_us(sums, traits), cut.split};
+}
+
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
   static const auto& kTiles =
       *new std::vector<ProductTile>{{128, 128, 1}, {128, 64, 0.8}, {64, 64, 0.6}};
   Cost cost = cost_of(work_of(g), 1, g.dtype, traits);
-  cost.flops_us = product_us(product_of(g, direction), kTiles, g.dtype,
-                             matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
   double launches = 0;
   if (direction == Direction::weight_grad) {
     const cuda::WeightGradOperands both = cuda::weight_grad_operands(g);
+    cost.flops_us = product_us(product_of(g, direction), kTiles, g.dtype,
+                               matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
     cost.moves_us = copy_us(pack_bytes(g, both.dy) + pack_bytes(g, both.x), traits);
     launches = 1 + both.dy.packed + both.x.packed;  // the sums of the parts are one
   } else {
     const cuda::ImplicitOperand source = cuda::gathered_operand(g, direction);
-    cost.moves_us = copy_us(pack_bytes(g, source), traits);
+    const CutCost product = cost_of_cut(g, direction, implicit_cut(g, direction, traits), traits);
+    cost.flops_us = product.flops_us;
+    cost.moves_us = copy_us(pack_bytes(g, source), traits) + product.moves_us;
     // Filters lie as the activations do.
-    launches = source.packed + (g.format == Format::contiguous);
+    launches = source.packed + (g.format == Format::contiguous) + product.launches;
   }
   cost.launches_us = launches * traits.cuda.launch_us;
   return cost;
@@ -130,8 +156,35 @@ int64_t workspace(const ConvProblem& g, Direction direction, const DeviceTraits&
   return cuda::conv_implicit_gemm_most_workspace_bytes(g, direction);
 }
 
+Tiling tiling(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
+  const auto text = [](cuda::MmaTileSize tile) {
+    return std::to_string(cuda::mma_rows(tile)) + "x" + std::to_string(cuda::mma_columns(tile));
+  };
+  if (direction == Direction::weight_grad) {
+    const cuda::ImplicitWeightGradCut cut = cuda::cut_implicit_weight_grad(g);
+    return {text(cut.tile), cut.splits};
+  }
+  const cuda::ImplicitCut cut = implicit_cut(g, direction, traits);
+  return {text(cut.tile), cut.split ? cuda::implicit_parts(g, direction) : 1};
+}
+
 }  // namespace
 
-const ConvCandidate cuda_implicit_gemm{Algorithm::implicit_gemm, true, refuse, cost, workspace};
+cuda::ImplicitCut implicit_cut(const ConvProblem& g, Direction direction,
+                               const DeviceTraits& traits) {
+  cuda::ImplicitCut best{};
+  double least = std::numeric_limits<double>::infinity();
+  for (const cuda::ImplicitCut& cut : cuda::implicit_cuts(g, direction)) {
+    const CutCost cost = cost_of_cut(g, direction, cut, traits);
+    const double us = cost.flops_us + cost.moves_us + cost.launches * traits.cuda.launch_us;
+    if (us >= least) continue;
+    least = us;
+    best = cut;
+  }
+  return best;
+}
+
+const ConvCandidate cuda_implicit_gemm{
+    Algorithm::implicit_gemm, true, refuse, cost, workspace, nullptr, tiling};
 
 }  // namespace cnnkern

@@ -39,6 +39,7 @@ Plan plan_of(const char* algorithm, Direction direction, const Cost& cost,
   Plan plan{};
   plan.algorithm = algorithm;
   plan.direction = direction;
+  plan.split = 1;
   plan.predicted_us = predicted_us(cost, traits);
   plan.bound = cost.flops_us > cost.bytes_us + cost.moves_us ? "FLOPs" : "bytes";
   plan.flops = cost.flops;
@@ -173,6 +174,11 @@ Plan plan(const ConvProblem& g, Direction direction, const DeviceTraits& traits,
     plan.otherwise = name_of(first_or_fastest(offers, traits).candidate->algorithm);
   }
   plan.workspace_bytes = workspace_bytes(g, direction, candidate.algorithm, traits);
+  if (candidate.tiling && !is_empty(g)) {
+    const Tiling tiling = candidate.tiling(g, inner, traits);
+    plan.tile = tiling.tile;
+    plan.split = tiling.split;
+  }
   // A weight gradient is a sum over the batch: it has no result of one sample.
   plan.batch_invariant = candidate.batch_invariant && inner != Direction::weight_grad;
   for (const Offer& other : offers) {

@@ -20,6 +20,8 @@ struct Refusal {
 struct Plan {
   std::string algorithm;
   Direction direction;
+  std::string tile;         // of a matrix product: ROWSxCOLUMNS of a block; empty where none is cut
+  int64_t split;            // blocks that share a sum
   int64_t workspace_bytes;  // beside inputs and outputs, at most; independent of the batch
   double predicted_us;
   std::string bound;     // what takes the longer: FLOPs or bytes

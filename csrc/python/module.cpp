@@ -137,6 +137,8 @@ void bind_plan(py::module_& m) {
   py::class_<Plan>(m, "Plan")
       .def_readonly("algorithm", &Plan::algorithm)
       .def_property_readonly("direction", [](const Plan& p) { return name_of(p.direction); })
+      .def_readonly("tile", &Plan::tile)
+      .def_readonly("split", &Plan::split)
       .def_readonly("workspace_bytes", &Plan::workspace_bytes)
       .def_readonly("predicted_us", &Plan::predicted_us)
       .def_readonly("bound", &Plan::bound)

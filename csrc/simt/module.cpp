@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "../cuda/conv_direct.h"
-#include "../cuda/conv_implicit_gemm.h"
 #include "../cuda/max_unpool.h"
 #include "../cuda/wide.h"
+#include "../ops/cuda_implicit_gemm.h"
 #include "../ops/cuda_operators.h"
 #include "../ops/cuda_workspace.h"
 #include "simt.h"
@@ -68,10 +68,25 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def(
       "enough_blocks",
       [](int64_t blocks) {
-        cnnkern::cuda::conv_implicit_gemm_enough_blocks() = blocks;
         return std::exchange(cnnkern::cuda::conv_direct_enough_blocks(), blocks);
       },
       "From how many blocks on a convolution takes its larger tiles; returns what it was");
+  m.def(
+      "implicit_cut",
+      [](const std::string& tile, bool split) {
+        using cnnkern::cuda::MmaTileSize;
+        auto& cut = cnnkern::ops::emulated_cut();
+        cut.reset();
+        if (tile == "large") cut = {MmaTileSize::large, split};
+        if (tile == "medium") cut = {MmaTileSize::medium, split};
+        if (tile == "small") cut = {MmaTileSize::small, split};
+      },
+      "The tiles of implicit products that have such ones; any other word: the plan's",
+      pybind11::arg("tile"), pybind11::arg("split") = false);
+  m.def(
+      "implicit_sums_bytes",
+      [](int64_t bytes) { return std::exchange(cnnkern::cuda::implicit_most_sums_bytes(), bytes); },
+      "What the sums of an implicit weight gradient should not exceed; returns what it was");
   m.def(
       "unpool_bytes",
       [](int64_t bytes) { return std::exchange(cnnkern::cuda::max_unpool_most_bytes(), bytes); },

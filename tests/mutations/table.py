@@ -147,6 +147,24 @@ MUTATIONS += tuple(
             "const bool given = more;",
         ),
         (
+            "a part that begins a tap late",
+            "conv_implicit_gemm_gather_kernel.h",
+            "tap[i] = step % taps[i];",
+            "tap[i] = (step + 1) % taps[i];",
+        ),
+        (
+            "parts that are added twice",
+            "conv_implicit_gemm_gather_kernel.h",
+            "part_sums.clear();",
+            "",
+        ),
+        (
+            "a lost part",
+            "conv_implicit_gemm_gather_kernel.h",
+            "} while (++part * p.part_steps < steps);",
+            "} while (++part * p.part_steps < steps - p.part_steps);",
+        ),
+        (
             "a lost split",
             "conv_implicit_gemm_weight_grad_kernel.h",
             "for (int32_t s = 0; s < p.splits; ++s)",

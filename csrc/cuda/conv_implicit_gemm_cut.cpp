@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_implicit_gemm_cut.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "conv_implicit_gemm.h"
+#include "conv_phases.h"
+#include "grid.h"
+#include "sizes.h"
+
+namespace cnnkern::cuda {
+namespace {
+
+constexpr int64_t kPart = 256;  // bytes that parts of the workspace are a multiple of
+// Of the sums of parts that have blocks of their own.
+constexpr int64_t kMostSplitBytes = int64_t{16} << 20;
+// Two for each multiprocessor of the largest GPUs.
+constexpr int64_t kWantedBlocks = 264;
+// Of a weight gradient's split: fewer cost more to add than to sum.
+constexpr int64_t kLeastPixels = 256;
+// Images with more have tiles enough; of shorter parts a block's beginning and end take too much.
+constexpr int64_t kMostSmallPixels = 256, kLeastPartSteps = 16, kMostParts = 8;
+
+int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
+
+int64_t step_of(const ConvProblem& g) { return kImplicitStepBytes / size_of(g.dtype); }
+
+// Of a sample, along all axes: phases, the most pixels and the most taps of one.
+struct PhaseSizes {
+  int64_t phases = 1, pixels = 1, taps = 1;
+};
+PhaseSizes phase_sizes(const ConvProblem& g, Direction direction) {
+  PhaseSizes all;
+  for (int i = 0; i < 3; ++i) {
+    if (direction == Direction::forward) {
+      const GatherAxis one = forward_phase(g, i);
+      all.pixels *= one.out;
+      all.taps *= one.taps;
+      continue;
+    }
+    const int64_t phases = std::max<int64_t>(1, std::min(g.stride[i], g.input[i]));
+    all.phases *= phases;
+    all.pixels *= ceil_div(g.input[i], g.stride[i]);
+    int64_t taps = 0;
+    for (const GatherAxis& phase : input_grad_phases_with_taps(g, i))
+      taps = std::max(taps, phase.taps);
+    all.taps *= taps;
+  }
+  return all;
+}
+
+int64_t columns_of(const ConvProblem& g, Direction direction) {
+  return (direction == Direction::forward ? g.k : g.c) / g.groups;
+}
+
+bool takes_steps(const ConvProblem& g, Direction direction) {
+  return gathered_operand(g, direction).padded % step_of(g) == 0;
+}
+
+int64_t steps_of(const ConvProblem& g, Direction direction, const PhaseSizes& sizes) {
+  return gathered_operand(g, direction).padded / step_of(g) * sizes.taps;
+}
+
+int64_t split_bytes(const ConvProblem& g, Direction direction) {
+  const PhaseSizes sizes = phase_sizes(g, direction);
+  const int64_t pixels = implicit_gemm_samples(g, direction) * sizes.pixels;
+  const int64_t columns = round_up(columns_of(g, direction), 2);
+  return 4 * implicit_parts(g, direction) * sizes.phases * pixels * g.groups * columns;
+}
+
+}  // namespace
+
+int64_t implicit_part_steps(const ConvProblem& g, Direction direction) {
+  if (direction == Direction::weight_grad || !takes_steps(g, direction)) return 0;
+  const PhaseSizes sizes = phase_sizes(g, direction);
+  const int64_t steps = steps_of(g, direction, sizes);
+  const int64_t parts = std::min(steps / kLeastPartSteps, kMostParts);
+  return sizes.pixels > kMostSmallPixels || parts < 2 ? 0 : ceil_div(steps, parts);
+}
+
+int64_t implicit_parts(const ConvProblem& g, Direction direction) {
+  const int64_t part = implicit_part_steps(g, direction);
+  return part ? ceil_div(steps_of(g, direction, phase_sizes(g, direction)), part) : 1;
+}
+
+std::vector<ImplicitCut> implicit_cuts(const ConvProblem& g, Direction direction) {
+  const bool large =
+      takes_steps(g, direction) && columns_of(g, direction) > mma_columns(MmaTileSize::medium);
+  const bool may_split =
+      implicit_part_steps(g, direction) > 0 && split_bytes(g, direction) <= kMostSplitBytes;
+  std::vector<ImplicitCut> cuts;
+  for (const bool split : {false, true}) {
+    if (split && !may_split) continue;
+    if (large) cuts.push_back({MmaTileSize::large, split});
+    cuts.push_back({MmaTileSize::medium, split});
+    cuts.push_back({MmaTileSize::small, split});
+  }
+  return cuts;
+}
+
+ImplicitWeightGradCut cut_implicit_weight_grad(const ConvProblem& g) {
+  const int64_t channels = weight_grad_operands(g).x.padded;
+  ImplicitWeightGradCut cut{};
+  cut.rows = g.k / g.groups;
+  cut.columns = volume(g.kernel) * channels;
+  cut.tile = cut.rows <= 64      ? MmaTileSize::small
+             : cut.columns <= 64 ? MmaTileSize::medium
+                                 : MmaTileSize::large;
+  const int64_t most_bytes = implicit_most_sums_bytes();
+  const int64_t tile_rows = mma_rows(cut.tile), row_bytes = 4 * g.groups * (cut.columns + 1);
+  cut.pass_rows = cut.rows;
+  if (g.groups == 1 && row_bytes * cut.rows > most_bytes)
+    cut.pass_rows = std::max(most_bytes / row_bytes / tile_rows, int64_t{1}) * tile_rows;
+  cut.row_tiles = ceil_div(cut.pass_rows, tile_rows);
+  cut.column_tiles = ceil_div(cut.columns, mma_columns(cut.tile));
+  const int64_t pixels = implicit_gemm_samples(g, Direction::weight_grad) * volume(g.output);
+  const int64_t tiles = std::max<int64_t>(1, cut.row_tiles * cut.column_tiles * g.groups);
+  cut.splits = 1;
+  const int64_t most = most_bytes / std::max<int64_t>(1, 4 * cut.sums(g.groups));
+  cut.splits =
+      std::max<int64_t>(1, std::min({ceil_div(kWantedBlocks, tiles), pixels / kLeastPixels, most}));
+  cut.split_pixels = round_up(ceil_div(pixels, cut.splits), 32);
+  cut.splits = std::max<int64_t>(1, ceil_div(pixels, cut.split_pixels));
+  return cut;
+}
+
+int64_t& implicit_most_sums_bytes() {
+  static int64_t bytes = int64_t{64} << 20;
+  return bytes;
+}
+
+ImplicitWorkspace implicit_gemm_workspace(const ConvProblem& g, Direction direction, bool split) {
+  const int64_t samples = implicit_gemm_samples(g, direction);
+  ImplicitWorkspace parts{};
+  if (direction == Direction::weight_grad) {
+    const WeightGradOperands both = weight_grad_operands(g);
+    parts.first = samples * both.dy.sample_bytes;
+    parts.second = samples * both.x.sample_bytes;
+    parts.sums = round_up(4 * cut_implicit_weight_grad(g).sums(g.groups), kPart);
+    return parts;
+  }
+  const ImplicitOperand source = gathered_operand(g, direction);
+  const int64_t columns = columns_of(g, direction) * g.groups;
+  parts.filters = round_up(columns * volume(g.kernel) * source.padded * size_of(g.dtype), kPart);
+  parts.first = samples * source.sample_bytes;
+  if (split) parts.sums = round_up(split_bytes(g, direction), kPart);
+  return parts;
+}
+
+int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem& g, Direction direction, bool split) {
+  return implicit_gemm_workspace(g, direction, split).bytes();
+}
+
+int64_t conv_implicit_gemm_most_workspace_bytes(const ConvProblem& g, Direction direction) {
+  ConvProblem any = g;
+  any.n = std::numeric_limits<int32_t>::max();
+  const int64_t sums = implicit_part_steps(g, direction) ? kMostSplitBytes : 0;
+  return implicit_gemm_workspace(any, direction, false).bytes() + sums;
+}
+
+}  // namespace cnnkern::cuda
