@@ -117,6 +117,37 @@ struct GatherRow {
   }
 };
 
+// Of pixel `at` of a sample. One that does not exist sees no tap.
+__device__ inline GatherRow gather_row(const ImplicitGatherParameters& p,
+                                       const ImplicitGatherParameters::Axis (&axis)[3],
+                                       int32_t group, int32_t sample, const int32_t (&at)[3],
+                                       bool exists) {
+  GatherRow row;
+  row.x = Offset(group * p.x_group) + Offset(sample) * Offset(p.x_sample);
+#pragma unroll
+  for (int a = 2; a >= 0; --a) {
+    const int32_t begin = at[a] * axis[a].stride + axis[a].base;
+    row.x += Offset(begin) * Offset(p.x_axis[a]);
+    row.inside[a] = 0;
+    for (int t = 0; t < axis[a].taps; ++t) {
+      const bool inside = exists && Offset(begin + t * axis[a].step) < Offset(axis[a].in);
+      row.inside[a] |= uint32_t(inside) << t;
+    }
+  }
+  return row;
+}
+
+// The rows of a tile that a thread copies, one copy of each in a step: those kSpan apart.
+template <class T, class Tile, ImplicitLoads loads>
+struct GatherRows {
+  static constexpr int kCopies = GatherPlace<T, loads>::kCopies;
+  static constexpr int kSpan = Tile::kThreads / kCopies, kRows = Tile::kM / kSpan;
+  GatherRow row[kRows];
+
+  static __device__ int copy() { return int(threadIdx.x) % kCopies; }
+  static __device__ int first() { return int(threadIdx.x) / kCopies; }
+};
+
 template <class T, class Tile>
 struct GatherStaging {  // of results on their way to y
   static constexpr int kPitch = Tile::kN + kChunkBytes / int(sizeof(T));
@@ -149,52 +180,33 @@ __device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
   }
 }
 
-template <class T, class Tile, ImplicitLoads loads>
-__global__ void __launch_bounds__(Tile::kThreads)
-    conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
-  using Place = GatherPlace<T, loads>;
-  constexpr Lies kFilters = loads == ImplicitLoads::steps_across ? Lies::across : Lies::along;
-  CK_SMEM(raw);
-  int32_t* const destination = reinterpret_cast<int32_t*>(raw + kGatherBuffers<T, Tile>);
-  const int thread = int(threadIdx.x);
-
-  int32_t rest = int32_t(blockIdx.x);
-  const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
-  const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
-  const int32_t group = pop(rest, p.groups);
-  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
-  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
-                                                  p.axis[2][phase_w]};
-  const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
-  if (first_pixel >= pixels) return;  // the whole block: phases differ in size
-
-  // The thread's rows of x: one copy of each in a step.
-  constexpr int kSpan = Tile::kThreads / Place::kCopies, kRows = Tile::kM / kSpan;
-  const int copy = thread % Place::kCopies, row0 = thread / Place::kCopies;
-  GatherRow rows[kRows];
-#pragma unroll
-  for (int i = 0; i < kRows; ++i) {
-    int32_t at[3], sample = first_pixel + row0 + i * kSpan;
-    const bool exists = sample < pixels;
-    int32_t to = 0;
-    rows[i].x = Offset(group * p.x_group);
-#pragma unroll
-    for (int a = 2; a >= 0; --a) {
-      at[a] = sample;
-      sample = split(at[a], axis[a].out);
-      const int32_t begin = at[a] * axis[a].stride + axis[a].base;
-      rows[i].x += Offset(begin) * Offset(p.x_axis[a]);
-      rows[i].inside[a] = 0;
-      for (int t = 0; t < axis[a].taps; ++t) {
-        const bool inside = exists && Offset(begin + t * axis[a].step) < Offset(axis[a].in);
-        rows[i].inside[a] |= uint32_t(inside) << t;
-      }
-      to += (axis[a].first + at[a] * axis[a].spacing) * p.y_axis[a];
-    }
-    rows[i].x += Offset(sample) * Offset(p.x_sample);
-    if (copy == 0) destination[row0 + i * kSpan] = exists ? to + sample * p.y_sample : -1;
+// A pair of sums of neighbouring columns as results.
+template <class T>
+__device__ Vector<T, 2> result_pair(const ImplicitGatherParameters& p, const T* bias, int column,
+                                    int columns, float low, float high) {
+  if (bias) {
+    low += column < columns ? widen(bias[column]) : 0;
+    high += column + 1 < columns ? widen(bias[column + 1]) : 0;
   }
+  if (p.relu) {
+    low = low <= 0 ? 0 : low;  // NaN stays
+    high = high <= 0 ? 0 : high;
+  }
+  return {{narrow<T>(low), narrow<T>(high)}};
+}
 
+// The products of a tile's rows with the filters from first_column on. Ends with a barrier.
+template <class T, class Tile, ImplicitLoads loads>
+__device__ MmaSums<Tile> multiply_gathered(const ImplicitGatherParameters& p,
+                                           const ImplicitGatherParameters::Axis (&axis)[3],
+                                           int32_t group, int32_t first_column,
+                                           const GatherRows<T, Tile, loads>& rows,
+                                           unsigned char* raw) {
+  using Place = GatherPlace<T, loads>;
+  using Rows = GatherRows<T, Tile, loads>;
+  constexpr Lies kFilters = loads == ImplicitLoads::steps_across ? Lies::across : Lies::along;
+  constexpr int kSpan = Rows::kSpan;
+  const int thread = int(threadIdx.x), copy = Rows::copy(), row0 = Rows::first();
   const T* const x = static_cast<const T*>(p.x);
   const T* const w = static_cast<const T*>(p.w) + group * p.w_group +
                      (kFilters == Lies::along ? first_column * p.w_column : first_column);
@@ -206,9 +218,9 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const auto fetch = [&](unsigned char* stage) {
     const bool more = Place::kSteps || !place.done();
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const bool sees = more && rows[i].sees(place.tap);
-      const Offset from = sees ? rows[i].x + place.x : 0;
+    for (int i = 0; i < Rows::kRows; ++i) {
+      const bool sees = more && rows.row[i].sees(place.tap);
+      const Offset from = sees ? rows.row[i].x + place.x : 0;
       cp_async<Place::kCopyBytes>(stage + to_x + i * kSpan * kStepBytes, x + from,
                                   sees ? Place::kCopyBytes : 0);
     }
@@ -244,21 +256,50 @@ __global__ void __launch_bounds__(Tile::kThreads)
   multiply_stages<T, Tile, Lies::along, kFilters>(
       (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T>, raw, sums, fetch,
       [](int, const uint32_t (&)[4]) {});
+  return sums;
+}
+
+template <class T, class Tile, ImplicitLoads loads>
+__global__ void __launch_bounds__(Tile::kThreads)
+    conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
+  using Rows = GatherRows<T, Tile, loads>;
+  CK_SMEM(raw);
+  int32_t* const destination = reinterpret_cast<int32_t*>(raw + kGatherBuffers<T, Tile>);
+
+  int32_t rest = int32_t(blockIdx.x);
+  const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
+  const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
+  const int32_t group = pop(rest, p.groups);
+  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
+  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
+                                                  p.axis[2][phase_w]};
+  const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
+  if (first_pixel >= pixels) return;  // the whole block: phases differ in size
+
+  Rows rows;
+#pragma unroll
+  for (int i = 0; i < Rows::kRows; ++i) {
+    const int row = Rows::first() + i * Rows::kSpan;
+    int32_t at[3], sample = first_pixel + row, to = 0;
+    const bool exists = sample < pixels;
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      at[a] = pop(sample, axis[a].out);
+      to += (axis[a].first + at[a] * axis[a].spacing) * p.y_axis[a];
+    }
+    rows.row[i] = gather_row(p, axis, group, sample, at, exists);
+    if (Rows::copy() == 0) destination[row] = exists ? to + sample * p.y_sample : -1;
+  }
+
+  const int32_t columns = p.columns - first_column;
+  MmaSums<Tile> sums = multiply_gathered(p, axis, group, first_column, rows, raw);
 
   T* const staged = reinterpret_cast<T*>(raw);
   const T* const bias =
       p.bias ? static_cast<const T*>(p.bias) + group * p.columns + first_column : nullptr;
   sums.for_each_pair([&](int row, int column, float low, float high) {
-    if (bias) {
-      low += column < columns ? widen(bias[column]) : 0;
-      high += column + 1 < columns ? widen(bias[column + 1]) : 0;
-    }
-    if (p.relu) {
-      low = low <= 0 ? 0 : low;  // NaN stays
-      high = high <= 0 ? 0 : high;
-    }
     store<2>(staged + row * GatherStaging<T, Tile>::kPitch + column,
-             Vector<T, 2>{{narrow<T>(low), narrow<T>(high)}});
+             result_pair(p, bias, column, columns, low, high));
   });
   __syncthreads();
   T* const y = static_cast<T*>(p.y) + (group * p.columns + first_column) * p.y_channel;
