@@ -21,6 +21,8 @@ HOST_SIDE = (
     "conv_im2col",
     "conv_im2col_blocks",
     "conv_implicit_gemm",
+    "conv_implicit_gemm_pool",
+    "conv_implicit_gemm_pool_tiles",
     "launch_error",
     "max_unpool",
     "pool",
