@@ -50,6 +50,7 @@ BLOCKS = [
     ("conv2d 5x32x8x7 24x32x3x3 padding=1 bias relu", "kernel=2"),  # samples share tiles
     ("conv2d 3x32x7x7 24x32x3x3 padding=1 bias", "kernel=7"),  # one window an image
     ("conv2d 1x32x1x9 8x32x1x1", "kernel=2 stride=1 dilation=3 padding=2"),  # empty windows
+    ("conv2d 1x32x3x40 8x32x1x1 stride=1,2000000000 bias", "kernel=1,4 stride=1 padding=0,2"),
     ("conv1d 2x5x300 7x5x9 padding=3 bias relu", "kernel=3 stride=2 padding=1"),
     ("conv3d 1x8x7x9x11 17x8x2x3x3 padding=1 bias relu", "kernel=2"),
     ("conv3d 2x32x6x5x6 12x32x1x1x1 bias", "kernel=3,2,2 stride=2,2,1 padding=1,0,1"),

@@ -111,8 +111,11 @@ __global__ void __launch_bounds__(Tile::kThreads)
     bool exists = true;
 #pragma unroll
     for (int a = 2; a >= 0; --a) {
-      at[a] = place.window[a] * p.axis[a].stride - p.axis[a].pad + pop(sample, p.axis[a].pixels);
-      exists = exists && at[a] >= 0 && at[a] < axis[a].out.d;
+      const int32_t pixel =
+          place.window[a] * p.axis[a].stride - p.axis[a].pad + pop(sample, p.axis[a].pixels);
+      const bool given = pixel >= 0 && pixel < axis[a].out.d;
+      at[a] = given ? pixel : 0;
+      exists = exists && given;
     }
     exists = exists && sample < p.samples && place.sample + sample < g.samples;
     rows.row[i] = gather_row(g, axis, group, place.sample + sample, at, exists);
