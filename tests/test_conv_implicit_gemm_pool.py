@@ -289,6 +289,12 @@ def test_nothing_lies_between_the_layers():
         assert result <= most <= result + 2 * o.weight.numel() + 4096
         most, _ = allocated(lambda: _one(call, pool, o, argmax=True))
         assert most >= result + 2 * math.prod(call.output_size)
+        simt.reset_stats()
+        _one(call, pool, o)
+        counted = simt.stats()
+        # Each result once, in runs of 16 bytes; filters are read where they are.
+        assert counted["bytes_stored"] == result
+        assert counted["widest_store"] == 16
 
 
 @st.composite

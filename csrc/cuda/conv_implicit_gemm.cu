@@ -224,9 +224,7 @@ void run(const Call& call, const void* x, void* y) {
 
 void launch_pool(const Call& call, const PoolProblem& pool, const ImplicitPoolTiles& tiles,
                  const Filters& filters, int64_t samples, const void* x, void* y) {
-  const Phases phases = {std::vector{forward_phase(call.g, 0)},
-                         {forward_phase(call.g, 1)},
-                         {forward_phase(call.g, 2)}};
+  const Phases phases = phase_launches(call.g, false, 1).front();
   const ImplicitLoads loads = call.loads(filters.across);
   const int64_t pixel_tiles = tiles.in_launch(samples);
   const auto blocks = [&](MmaTileSize tile) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A forward convolution as in conv_implicit_gemm_gather_kernel.h whose tile covers whole windows of
 // a max pool: its results stay in shared memory, and only the maxima are written.
-//   rows: row ((n * D + d) * H + h) * W + w of a tile with boxes of D x H x W pixels is sample n of
-//   the tile, and along each axis the pixel (window0 * stride - pad) + d (h, w), window0 being the
-//   tile's first window.
-// Rows outside of the convolution's result, which are the pool's padding, are -infinity.
+//   rows: ((n * D + d) * H + h) * W + w is pixel (d, h, w) of the box of the tile's sample n, of
+//   D x H x W pixels; along each axis the box begins at window * stride - pad, where the tile's
+//   first window does
+// Rows outside of the convolution's result, which is the pool's padding, are -infinity.
 #pragma once
 #include <cmath>
 
