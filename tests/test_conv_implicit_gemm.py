@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 
 import pytest
@@ -12,6 +10,7 @@ import torch
 from cases import variants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.implicit_cuts import TILES, cut_into
 
 from cnnkern.testing import Call, check_equal, derivatives, random_integers, random_normal
 from cnnkern.testing.devices import emulator, running
@@ -96,16 +95,6 @@ LARGE = [
 ]
 
 
-@contextmanager
-def cut_into(tile: str, split: bool = False) -> Iterator[None]:
-    """As the plan would on another device; products that have no such cut keep the plan's."""
-    simt.implicit_cut(tile, split)
-    try:
-        yield
-    finally:
-        simt.implicit_cut("auto")
-
-
 @pytest.mark.parametrize("problem", _everywhere(LARGE), ids=str)
 def test_the_tiles_of_large_layers(problem):
     for tile in ("large", "medium"):
@@ -126,7 +115,6 @@ GRADIENT_PARTS = [
     "conv2d 1x40x5x6 1024x40x1x1 stride=2",  # phases without taps
     "conv2d 1x40x18x5 1024x40x1x1 stride=17",  # more phases than a launch has
 ]
-TILES = ("large", "medium", "small")
 CUTS = [*product(TILES, (False, True))]
 
 

@@ -31,8 +31,9 @@ def conv_block2d(
     The same numbers as ``max_pool2d(conv2d(...))``, but what lies between is never there as a
     whole: forward and backward go over a few images at a time (as many as 4 MiB of it hold on a
     CPU, 32 MiB on a GPU, at least one), and autograd keeps input, weight, result and one byte an
-    output. A gradient that is itself differentiated (double backward, torch.func) is built from the
-    single operators, and does hold it.
+    output. On a GPU's tensor cores both are one kernel where nobody asks for a gradient and a tile
+    covers the pool's windows; then nothing lies between. A gradient that is itself differentiated
+    (double backward, torch.func) is built from the single operators, and does hold it.
 
     Args:
         input: ``(N, C, H, W)`` or ``(C, H, W)``, with any strides.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Forward and input gradient: what a problem is to the kernel of
-// conv_implicit_gemm_gather_kernel.h.
+// Forward and input gradient: what a problem is to the kernels of
+// conv_implicit_gemm_gather_kernel.h and conv_implicit_gemm_pool_kernel.h.
 #include "conv_implicit_gemm.h"
 
 #include <algorithm>
@@ -9,6 +9,8 @@
 #include "channel_pack.h"
 #include "conv_direct_strides.h"
 #include "conv_implicit_gemm_gather.h"
+#include "conv_implicit_gemm_pool.h"
+#include "conv_implicit_gemm_pool_windows.h"
 #include "conv_phases.h"
 #include "element.h"
 #include "grid.h"
@@ -34,6 +36,7 @@ struct Call {
   Stream stream;
   ImplicitOperand source;
   int64_t element, chunk, columns;  // chunk: elements of 16 bytes; columns: of one group
+  bool across = true;               // whether filters are read where their columns lie side by side
 
   Call(const ConvProblem& problem, bool input_grad, const WeightView& weight, const void* b,
        const ImplicitCut& into, void* room, Stream on)
@@ -82,8 +85,8 @@ bool read_in_place(const Call& call, Filters& filters) {
   };
   if (channel == 1 || call.source.channels == 1) return divide(call.copy(), column);
   filters.across = true;
-  return column == 1 && call.source.padded % call.step() == 0 && call.columns % call.chunk == 0 &&
-         divide(call.chunk, channel);
+  return call.across && column == 1 && call.source.padded % call.step() == 0 &&
+         call.columns % call.chunk == 0 && divide(call.chunk, channel);
 }
 
 Filters filters_of(const Call& call) {
@@ -108,12 +111,10 @@ Filters filters_of(const Call& call) {
           d * h * w * padded, 1,     {h * w * padded, w * padded, padded}};
 }
 
-void launch_phases(const Call& call, const Phases& phases, const Filters& filters, int64_t samples,
-                   const void* x, void* y, float* sums) {
-  const int64_t pixels = most_pixels(phases, samples);
-  const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
-  const int64_t pixel_tiles = ceil_div(pixels, mma_rows(call.cut.tile));
-  const int64_t parts = call.cut.split ? implicit_parts(call.g, call.direction()) : 1;
+// All but how many tiles there are.
+ImplicitGatherParameters parameters_of(const Call& call, const Phases& phases,
+                                       const Filters& filters, int64_t samples, const void* x,
+                                       void* y, const Extent& destination_size) {
   ImplicitGatherParameters p{};
   for (size_t i = 0; i < 3; ++i) {
     for (size_t j = 0; j < phases[i].size(); ++j) {
@@ -141,23 +142,34 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   set_strides(Format::channels_last, call.source.group_stride() * call.g.groups, call.source_size(),
               p.x_sample, channel, p.x_axis);
   p.x_group = int32_t(call.source.group_stride());
-  set_strides(call.g.format, call.columns * call.g.groups, call.destination_size(), p.y_sample,
+  set_strides(call.g.format, call.columns * call.g.groups, destination_size, p.y_sample,
               p.y_channel, p.y_axis);
   p.w_group = int32_t(filters.group);
   p.w_column = int32_t(filters.column);
   p.w_channel = int32_t(filters.channel);
+  p.groups = Divisor<int32_t>(call.g.groups);
+  p.height_phases = Divisor<int32_t>(int64_t(phases[1].size()));
+  p.width_phases = Divisor<int32_t>(int64_t(phases[2].size()));
+  p.relu = call.g.relu;
+  p.vectors = p.y_channel == 1 && call.columns % call.chunk == 0 && is_aligned(y, 16);
+  return p;
+}
+
+void launch_phases(const Call& call, const Phases& phases, const Filters& filters, int64_t samples,
+                   const void* x, void* y, float* sums) {
+  const int64_t pixels = most_pixels(phases, samples);
+  const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
+  const int64_t pixel_tiles = ceil_div(pixels, mma_rows(call.cut.tile));
+  const int64_t parts = call.cut.split ? implicit_parts(call.g, call.direction()) : 1;
+  ImplicitGatherParameters p =
+      parameters_of(call, phases, filters, samples, x, y, call.destination_size());
   p.part_steps = int32_t(implicit_part_steps(call.g, call.direction()));
   p.sums = sums;
   p.phase_pixels = Divisor<int32_t>(pixels);
   p.sum_columns = Divisor<int32_t>(call.columns + call.columns % 2);
   p.column_tiles = Divisor<int32_t>(column_tiles);
   p.pixel_tiles = Divisor<int32_t>(pixel_tiles);
-  p.groups = Divisor<int32_t>(call.g.groups);
   p.parts = Divisor<int32_t>(parts);
-  p.height_phases = Divisor<int32_t>(int64_t(phases[1].size()));
-  p.width_phases = Divisor<int32_t>(int64_t(phases[2].size()));
-  p.relu = call.g.relu;
-  p.vectors = p.y_channel == 1 && call.columns % call.chunk == 0 && is_aligned(y, 16);
   const int64_t outer = call.g.groups * count_of(phases);
   const auto grid =
       unsigned(checked_grid(op_of(call.g).c_str(), column_tiles * pixel_tiles * parts * outer));
@@ -170,17 +182,17 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   });
 }
 
-void run(const Call& call, const void* x, void* y) {
+// launch(filters, samples, x and y of these samples) for as many samples at a time as one launch
+// reads. destination_size: of y.
+template <class Launch>
+void run(const Call& call, const void* x, void* y, const Extent& destination_size,
+         const Launch& launch) {
   const ConvProblem& g = call.g;
   const Filters filters = filters_of(call);
   const ImplicitWorkspace parts = implicit_gemm_workspace(g, call.direction(), call.cut.split);
-  float* const sums = call.cut.split
-                          ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
-                          : nullptr;
   const int64_t most = implicit_gemm_samples(g, call.direction());
   const int64_t source = call.source.channels * g.groups * call.source.pixels * call.element;
-  const int64_t result = call.columns * g.groups * volume(call.destination_size()) * call.element;
-  const auto launches = phase_launches(g, call.gradient, kAxisPhases);
+  const int64_t result = call.columns * g.groups * volume(destination_size) * call.element;
   for (int64_t n = 0; n < g.n; n += most) {
     const int64_t samples = std::min(most, g.n - n);
     const void* from = static_cast<const char*>(x) + n * source;
@@ -191,9 +203,58 @@ void run(const Call& call, const void* x, void* y) {
                     from, packed, call.stream);
       from = packed;
     }
-    for (const Phases& phases : launches)
-      launch_phases(call, phases, filters, samples, from, static_cast<char*>(y) + n * result, sums);
+    launch(filters, samples, from, static_cast<char*>(y) + n * result);
   }
+}
+
+void run(const Call& call, const void* x, void* y) {
+  const auto launches = phase_launches(call.g, call.gradient, kAxisPhases);
+  const ImplicitWorkspace parts = implicit_gemm_workspace(call.g, call.direction(), call.cut.split);
+  float* const sums = call.cut.split
+                          ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
+                          : nullptr;
+  run(call, x, y, call.destination_size(),
+      [&](const Filters& filters, int64_t samples, const void* from, void* to) {
+        for (const Phases& phases : launches)
+          launch_phases(call, phases, filters, samples, from, to, sums);
+      });
+}
+
+void launch_pool(const Call& call, const PoolProblem& pool, const ImplicitPoolTiles& tiles,
+                 const Filters& filters, int64_t samples, const void* x, void* y) {
+  const Phases phases = phase_launches(call.g, false, 1).front();
+  const ImplicitLoads loads = call.loads(filters.across);
+  const int64_t pixel_tiles = tiles.in_launch(samples);
+  const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
+  ImplicitPoolParameters p{};
+  p.conv = parameters_of(call, phases, filters, samples, x, y, pool.output);
+  p.conv.column_tiles = Divisor<int32_t>(column_tiles);
+  p.conv.pixel_tiles = Divisor<int32_t>(pixel_tiles);
+  int64_t rows = 1, windows = 1;
+  for (size_t i = 3; i-- > 0;) {
+    ImplicitPoolParameters::Axis& axis = p.axis[i];
+    axis.outputs = int32_t(pool.output[i]);
+    axis.taps = int32_t(pool.kernel[i]);
+    axis.stride = int32_t(tiles.strides[i]);
+    axis.pad = int32_t(pool.pad_before[i]);
+    axis.window_rows = int32_t(tiles.strides[i] * rows);
+    axis.tap_rows = int32_t(tiles.dilations[i] * rows);
+    axis.tiles = Divisor<int32_t>(tiles.tiles[i]);
+    axis.windows = Divisor<int32_t>(tiles.windows[i]);
+    axis.pixels = Divisor<int32_t>(tiles.pixels[i]);
+    rows *= tiles.pixels[i];
+    windows *= tiles.windows[i];
+  }
+  p.samples = int32_t(tiles.samples);
+  p.sample_rows = int32_t(rows);
+  p.outputs = Divisor<int32_t>(windows * tiles.samples);
+  const auto grid =
+      unsigned(checked_grid(op_of(call.g).c_str(), column_tiles * pixel_tiles * call.g.groups));
+  with_element(call.g.dtype, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (sizeof(T) <= 4)
+      launch_implicit_pool<T>(p, call.cut.tile, loads, grid, call.stream);
+  });
 }
 
 }  // namespace
@@ -208,6 +269,18 @@ void conv_implicit_gemm_input_grad(const ConvProblem& g, const void* dy, const W
                                    const void* bias, const ImplicitCut& cut, void* dx,
                                    void* workspace, Stream stream) {
   run(Call(g, true, w, bias, cut, workspace, stream), dy, dx);
+}
+
+void conv_implicit_gemm_pool(const ConvProblem& g, const PoolProblem& pool,
+                             const ImplicitPoolTiles& tiles, MmaTileSize tile, const void* x,
+                             const WeightView& w, const void* bias, void* y, void* workspace,
+                             Stream stream) {
+  Call call(g, false, w, bias, {tile, false}, workspace, stream);
+  call.across = false;
+  run(call, x, y, pool.output,
+      [&](const Filters& filters, int64_t samples, const void* from, void* to) {
+        launch_pool(call, pool, tiles, filters, samples, from, to);
+      });
 }
 
 }  // namespace cnnkern::cuda

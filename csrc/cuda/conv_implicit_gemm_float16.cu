@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "conv_implicit_gemm_gather_kernel.h"
+#include "conv_implicit_gemm_gather_sums_kernel.h"
 #include "conv_implicit_gemm_weight_grad_kernel.h"
 
 namespace cnnkern::cuda {

@@ -2,6 +2,7 @@
 // Operands are rounded to tf32. The sums of splits also serve gradients of 16-bit operands that are
 // asked for in float32.
 #include "conv_implicit_gemm_gather_kernel.h"
+#include "conv_implicit_gemm_gather_sums_kernel.h"
 #include "conv_implicit_gemm_weight_grad_kernel.h"
 
 namespace cnnkern::cuda {

@@ -124,6 +124,37 @@ struct GatherRow {
   }
 };
 
+// Of pixel `at` of a sample. One that does not exist sees no tap.
+__device__ inline GatherRow gather_row(const ImplicitGatherParameters& p,
+                                       const ImplicitGatherParameters::Axis (&axis)[3],
+                                       int32_t group, int32_t sample, const int32_t (&at)[3],
+                                       bool exists) {
+  GatherRow row;
+  row.x = Offset(group * p.x_group) + Offset(sample) * Offset(p.x_sample);
+#pragma unroll
+  for (int a = 2; a >= 0; --a) {
+    const int32_t begin = at[a] * axis[a].stride + axis[a].base;
+    row.x += Offset(begin) * Offset(p.x_axis[a]);
+    row.inside[a] = 0;
+    for (int t = 0; t < axis[a].taps; ++t) {
+      const bool inside = exists && Offset(begin + t * axis[a].step) < Offset(axis[a].in);
+      row.inside[a] |= uint32_t(inside) << t;
+    }
+  }
+  return row;
+}
+
+// The rows of a tile that a thread copies, one copy of each in a step: those kSpan apart.
+template <class T, class Tile, ImplicitLoads loads>
+struct GatherRows {
+  static constexpr int kCopies = GatherPlace<T, loads>::kCopies;
+  static constexpr int kSpan = Tile::kThreads / kCopies, kRows = Tile::kM / kSpan;
+  GatherRow row[kRows];
+
+  static __device__ int copy() { return int(threadIdx.x) % kCopies; }
+  static __device__ int first() { return int(threadIdx.x) / kCopies; }
+};
+
 template <class T, class Tile>
 struct GatherStaging {  // of results on their way to y
   static constexpr int kPitch = Tile::kN + kChunkBytes / int(sizeof(T));
@@ -156,58 +187,41 @@ __device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
   }
 }
 
-// parts: the block sums several, each by itself.
-template <class T, class Tile, ImplicitLoads loads, bool parts>
-__global__ void __launch_bounds__(Tile::kThreads)
-    conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
-  using Place = GatherPlace<T, loads>;
-  constexpr Lies kFilters = loads == ImplicitLoads::steps_across ? Lies::across : Lies::along;
-  CK_SMEM(raw);
-  int32_t* const destination = reinterpret_cast<int32_t*>(raw + kGatherBuffers<T, Tile>);
-  const int thread = int(threadIdx.x);
-
-  int32_t rest = int32_t(blockIdx.x);
-  const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
-  const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
-  const int32_t group = pop(rest, p.groups), part = pop(rest, p.parts), phase = rest;
-  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
-  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
-                                                  p.axis[2][phase_w]};
-  const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
-  const int32_t taps = axis[0].taps * axis[1].taps * axis[2].taps;
-  const int32_t first_step = part * p.part_steps;
-  int32_t steps = (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T> - first_step;
-  if (p.sums && steps > p.part_steps) steps = p.part_steps;
-  // The whole block: phases differ in size, and in their number of parts.
-  if (first_pixel >= pixels || (part > 0 && steps <= 0)) return;
-
-  // The thread's rows of x: one copy of each in a step.
-  constexpr int kSpan = Tile::kThreads / Place::kCopies, kRows = Tile::kM / kSpan;
-  const int copy = thread % Place::kCopies, row0 = thread / Place::kCopies;
-  GatherRow rows[kRows];
-#pragma unroll
-  for (int i = 0; i < kRows; ++i) {
-    int32_t at[3], sample = first_pixel + row0 + i * kSpan;
-    const bool exists = sample < pixels;
-    int32_t to = 0;
-    rows[i].x = Offset(group * p.x_group);
-#pragma unroll
-    for (int a = 2; a >= 0; --a) {
-      at[a] = sample;
-      sample = split(at[a], axis[a].out);
-      const int32_t begin = at[a] * axis[a].stride + axis[a].base;
-      rows[i].x += Offset(begin) * Offset(p.x_axis[a]);
-      rows[i].inside[a] = 0;
-      for (int t = 0; t < axis[a].taps; ++t) {
-        const bool inside = exists && Offset(begin + t * axis[a].step) < Offset(axis[a].in);
-        rows[i].inside[a] |= uint32_t(inside) << t;
-      }
-      to += (axis[a].first + at[a] * axis[a].spacing) * p.y_axis[a];
-    }
-    rows[i].x += Offset(sample) * Offset(p.x_sample);
-    if (copy == 0) destination[row0 + i * kSpan] = exists ? to + sample * p.y_sample : -1;
+// A pair of sums of neighbouring columns as results.
+template <class T>
+__device__ Vector<T, 2> result_pair(const ImplicitGatherParameters& p, const T* bias, int column,
+                                    int columns, float low, float high) {
+  if (bias) {
+    low += column < columns ? widen(bias[column]) : 0;
+    high += column + 1 < columns ? widen(bias[column + 1]) : 0;
   }
+  if (p.relu) {
+    low = low <= 0 ? 0 : low;  // NaN stays
+    high = high <= 0 ? 0 : high;
+  }
+  return {{narrow<T>(low), narrow<T>(high)}};
+}
 
+template <class T>
+__device__ int32_t gathered_steps(const ImplicitGatherParameters& p,
+                                  const ImplicitGatherParameters::Axis (&axis)[3]) {
+  const int32_t taps = axis[0].taps * axis[1].taps * axis[2].taps;
+  return (taps * p.channels + kStepTerms<T> - 1) / kStepTerms<T>;
+}
+
+// The products of a tile's rows with the filters from first_column on, of so many steps. parts:
+// these are several parts, each of which is summed by itself. Ends with a barrier.
+template <class T, class Tile, ImplicitLoads loads, bool parts>
+__device__ MmaSums<Tile> multiply_gathered(const ImplicitGatherParameters& p,
+                                           const ImplicitGatherParameters::Axis (&axis)[3],
+                                           int32_t group, int32_t first_column, int32_t first_step,
+                                           int32_t steps, const GatherRows<T, Tile, loads>& rows,
+                                           unsigned char* raw) {
+  using Place = GatherPlace<T, loads>;
+  using Rows = GatherRows<T, Tile, loads>;
+  constexpr Lies kFilters = loads == ImplicitLoads::steps_across ? Lies::across : Lies::along;
+  constexpr int kSpan = Rows::kSpan;
+  const int thread = int(threadIdx.x), copy = Rows::copy(), row0 = Rows::first();
   const T* const x = static_cast<const T*>(p.x);
   const T* const w = static_cast<const T*>(p.w) + group * p.w_group +
                      (kFilters == Lies::along ? first_column * p.w_column : first_column);
@@ -219,9 +233,9 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const auto fetch = [&](unsigned char* stage) {
     const bool more = Place::kSteps || !place.done();
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const bool sees = more && rows[i].sees(place.tap);
-      const Offset from = sees ? rows[i].x + place.x : 0;
+    for (int i = 0; i < Rows::kRows; ++i) {
+      const bool sees = more && rows.row[i].sees(place.tap);
+      const Offset from = sees ? rows.row[i].x + place.x : 0;
       cp_async<Place::kCopyBytes>(stage + to_x + i * kSpan * kStepBytes, x + from,
                                   sees ? Place::kCopyBytes : 0);
     }
@@ -252,22 +266,66 @@ __global__ void __launch_bounds__(Tile::kThreads)
     place.advance();
   };
 
-  MmaSums<Tile> sums, part_sums;
+  MmaSums<Tile> sums;
   const auto multiply = [&](MmaSums<Tile>& of, const auto& after) {
     multiply_stages<T, Tile, Lies::along, kFilters>(
         steps, raw, of, fetch, [](int, const uint32_t (&)[4]) {}, after);
   };
   if constexpr (parts) {
+    MmaSums<Tile> part_sums;
     int32_t left = p.part_steps;
     multiply(part_sums, [&](int step) {
-      if (--left > 0 && step + 1 < steps) return;
-      sums.add(part_sums);
-      part_sums.clear();
-      left = p.part_steps;
+      if (--left == 0 || step + 1 == steps) {
+        sums.add(part_sums);
+        part_sums.clear();
+        left = p.part_steps;
+      }
     });
   } else {
     multiply(sums, [](int) {});
   }
+  return sums;
+}
+
+template <class T, class Tile, ImplicitLoads loads, bool parts>
+__global__ void __launch_bounds__(Tile::kThreads)
+    conv_implicit_gather_kernel(const ImplicitGatherParameters p) {
+  using Rows = GatherRows<T, Tile, loads>;
+  CK_SMEM(raw);
+  int32_t* const destination = reinterpret_cast<int32_t*>(raw + kGatherBuffers<T, Tile>);
+
+  int32_t rest = int32_t(blockIdx.x);
+  const int32_t first_column = pop(rest, p.column_tiles) * Tile::kN;
+  const int32_t first_pixel = pop(rest, p.pixel_tiles) * Tile::kM;
+  const int32_t group = pop(rest, p.groups), part = pop(rest, p.parts), phase = rest;
+  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
+  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
+                                                  p.axis[2][phase_w]};
+  const int32_t pixels = p.samples * axis[0].out.d * axis[1].out.d * axis[2].out.d;
+  const int32_t first_step = part * p.part_steps;
+  int32_t steps = gathered_steps<T>(p, axis) - first_step;
+  if (p.sums && steps > p.part_steps) steps = p.part_steps;
+  // Phases differ in size, and in their number of parts.
+  if (first_pixel >= pixels || (part > 0 && steps <= 0)) return;  // the whole block
+
+  Rows rows;
+#pragma unroll
+  for (int i = 0; i < Rows::kRows; ++i) {
+    const int row = Rows::first() + i * Rows::kSpan;
+    int32_t at[3], sample = first_pixel + row, to = 0;
+    const bool exists = sample < pixels;
+#pragma unroll
+    for (int a = 2; a >= 0; --a) {
+      at[a] = pop(sample, axis[a].out);
+      to += (axis[a].first + at[a] * axis[a].spacing) * p.y_axis[a];
+    }
+    rows.row[i] = gather_row(p, axis, group, sample, at, exists);
+    if (Rows::copy() == 0) destination[row] = exists ? to + sample * p.y_sample : -1;
+  }
+
+  const int32_t columns = p.columns - first_column;
+  MmaSums<Tile> sums = multiply_gathered<T, Tile, loads, parts>(p, axis, group, first_column,
+                                                                first_step, steps, rows, raw);
 
   if (p.sums) {
     const int32_t first_row = ((phase * p.parts.d + part) * p.groups.d + group) * p.phase_pixels.d;
@@ -276,58 +334,18 @@ __global__ void __launch_bounds__(Tile::kThreads)
       if (row < pixels - first_pixel && column < columns)
         store<2>(to + row * p.sum_columns.d + column, Vector<float, 2>{{low, high}});
     });
-    return;
+    return;  // the whole block
   }
   T* const staged = reinterpret_cast<T*>(raw);
   const T* const bias =
       p.bias ? static_cast<const T*>(p.bias) + group * p.columns + first_column : nullptr;
   sums.for_each_pair([&](int row, int column, float low, float high) {
-    if (bias) {
-      low += column < columns ? widen(bias[column]) : 0;
-      high += column + 1 < columns ? widen(bias[column + 1]) : 0;
-    }
-    if (p.relu) {
-      low = low <= 0 ? 0 : low;  // NaN stays
-      high = high <= 0 ? 0 : high;
-    }
     store<2>(staged + row * GatherStaging<T, Tile>::kPitch + column,
-             Vector<T, 2>{{narrow<T>(low), narrow<T>(high)}});
+             result_pair(p, bias, column, columns, low, high));
   });
   __syncthreads();
   T* const y = static_cast<T*>(p.y) + (group * p.columns + first_column) * p.y_channel;
   store_staged<T, Tile>(p, staged, destination, y, columns);
-}
-
-// Thread i adds the parts of element i, (phase, group, pixel, column), in their order.
-template <class T>
-__global__ void __launch_bounds__(kGatherSumsThreads)
-    conv_implicit_gather_sums_kernel(const ImplicitGatherParameters p, int64_t elements) {
-  const int64_t i = int64_t(blockIdx.x) * kGatherSumsThreads + threadIdx.x;
-  if (i >= elements) return;
-  int32_t rest = int32_t(i);
-  const int32_t column = pop(rest, p.sum_columns), pixel = pop(rest, p.phase_pixels);
-  const int32_t group = pop(rest, p.groups), phase = rest;
-  const int32_t phase_w = pop(rest, p.width_phases), phase_h = pop(rest, p.height_phases);
-  const ImplicitGatherParameters::Axis axis[3] = {p.axis[0][rest], p.axis[1][phase_h],
-                                                  p.axis[2][phase_w]};
-  int32_t sample = pixel, to = (group * p.columns + column) * p.y_channel;
-  int32_t steps = p.channels / kStepTerms<T>;
-#pragma unroll
-  for (int a = 2; a >= 0; --a) {
-    to += (axis[a].first + pop(sample, axis[a].out) * axis[a].spacing) * p.y_axis[a];
-    steps *= axis[a].taps;
-  }
-  if (column >= p.columns || sample >= p.samples) return;  // phases differ in size
-  const int64_t pitch = int64_t(p.groups.d) * p.phase_pixels.d * p.sum_columns.d;
-  const float* const from = p.sums + phase * (p.parts.d - 1) * pitch + i;
-  float sum = 0;
-  int32_t part = 0;
-  do {
-    sum += from[part * pitch];
-  } while (++part * p.part_steps < steps);
-  if (p.bias) sum += widen(static_cast<const T*>(p.bias)[group * p.columns + column]);
-  if (p.relu) sum = sum <= 0 ? 0 : sum;  // NaN stays
-  static_cast<T*>(p.y)[to + sample * p.y_sample] = narrow<T>(sum);
 }
 
 template <MmaTileSize size, bool parts>
@@ -393,14 +411,6 @@ void launch_implicit_gather(const ImplicitGatherParameters& p, MmaTileSize size,
   if (size == MmaTileSize::medium)
     return launch_implicit_gather_size<T, MmaTileSize::medium>(p, loads, blocks, stream);
   launch_implicit_gather_size<T, MmaTileSize::small>(p, loads, blocks, stream);
-}
-
-template <class T>
-void launch_implicit_gather_sums(const ImplicitGatherParameters& p, int64_t elements,
-                                 Stream stream) {
-  launch(conv_implicit_gather_sums_kernel<T>,
-         dim3(unsigned(ceil_div(elements, kGatherSumsThreads))), dim3(kGatherSumsThreads), 0,
-         stream, p, elements);
 }
 
 }  // namespace cnnkern::cuda

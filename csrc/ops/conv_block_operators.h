@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Convolution, bias, ReLU and max pool as one operator, and its gradient, which never hold the
 // convolution's whole result: blocks of images go through the kernels of both halves one after the
-// other, over one piece of scratch. How many images a block has depends on the problem alone, so
-// that sums over blocks have the same bits on any number of threads.
+// other, over one piece of scratch. (One kernel for both needs none: Conv::forward_pooled, which
+// says whether it served.) How many images a block has depends on the problem alone, so that sums
+// over blocks have the same bits on any number of threads.
 #pragma once
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/threshold_backward.h>
@@ -44,6 +45,9 @@ std::tuple<Tensor, Tensor> conv_block(const Tensor& input, const Tensor& weight,
       return_argmax ? Pool::allocate(args.output, bytes, format) : at::empty({0}, bytes);
   if (y.numel() == 0) return {y, argmax};
   const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
+  if (!return_argmax &&
+      Conv::forward_pooled(op, problem, chosen, pool, input, weight, dense_bias, y))
+    return {y, argmax};
   const int64_t images = problem.n,
                 at_a_time = images_at_a_time(problem, problem.k * pixels_of(problem.output),
                                              Conv::kBlockBytes);

@@ -35,6 +35,10 @@ struct CpuConv {
                         view_of(y), parallel_for());
     });
   }
+  static bool forward_pooled(const char*, const ConvProblem&, Algorithm, const PoolProblem&,
+                             const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
+    return false;
+  }
   static void input_grad(const char* op, const ConvProblem& problem, Algorithm chosen,
                          const Tensor& dy, const Tensor& w, const Tensor& bias, const Tensor& dx) {
     run(op, [&] {

@@ -52,6 +52,16 @@ struct CudaConv {
       run(problem, from.data(), weight_view(by, w), plus.data(), to.data(), current_stream(x));
     });
   }
+  // Convolution and max pool by one kernel, where its tiles cover the windows; else false.
+  static bool forward_pooled(const char* op, const ConvProblem& problem, Algorithm chosen,
+                             const PoolProblem& pool, const Tensor& input, const Tensor& w,
+                             const Tensor& bias, const Tensor& y) {
+    if (chosen != Algorithm::implicit_gemm) return false;
+    const cuda::ImplicitPoolTiles tiles = cuda::tile_implicit_pool(problem, pool);
+    if (!tiles.refused.empty()) return false;
+    implicit_gemm_pool(op, problem, pool, tiles, input.contiguous(layout(problem)), w, bias, y);
+    return true;
+  }
   static void input_grad(const char* op, const ConvProblem& problem, Algorithm chosen,
                          const Tensor& grad, const Tensor& w, const Tensor& bias,
                          const Tensor& dx) {

@@ -5,6 +5,7 @@
 #include <ATen/ops/clone.h>
 
 #include "../cuda/conv_implicit_gemm.h"
+#include "../cuda/conv_implicit_gemm_pool.h"
 #include "../plan/cuda_implicit_gemm.h"
 #include "cuda_argument.h"
 #include "cuda_device.h"
@@ -60,6 +61,24 @@ void implicit_gemm(const char* op, const ConvProblem& g, Direction direction, co
   launch(op, [&] {
     run(g, from.data(), weight_view(by, w), plus.data(), cut, to.data(), between.data(),
         current_stream(x));
+  });
+}
+
+void implicit_gemm_pool(const char* op, const ConvProblem& g, const PoolProblem& pool,
+                        const cuda::ImplicitPoolTiles& tiles, const Tensor& input, const Tensor& w,
+                        const Tensor& bias, const Tensor& y) {
+  // All tiles have 128 rows.
+  const cuda::MmaTileSize tile =
+      cut_for(g, Direction::forward, input).tile == cuda::MmaTileSize::large
+          ? cuda::MmaTileSize::large
+          : cuda::MmaTileSize::medium;
+  const Tensor x = aligned(input), packed = room(op, g, Direction::forward, false, x);
+  const Argument from("input", x, Use::in), by("weight", w, Use::in);
+  const Argument plus("bias", bias, Use::in), to("output", y, Use::out);
+  const Argument between("workspace", packed, Use::out);
+  launch(op, [&] {
+    cuda::conv_implicit_gemm_pool(g, pool, tiles, tile, from.data(), weight_view(by, w),
+                                  plus.data(), to.data(), between.data(), current_stream(x));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "../cuda/conv_implicit_gemm_cut.h"
+#include "../cuda/conv_implicit_gemm_pool_tiles.h"
 #include "../problem/conv_problem.h"
 
 namespace cnnkern::ops {
@@ -14,6 +15,10 @@ namespace cnnkern::ops {
 // Forward, or input gradient: of x (dy) into y (dx).
 void implicit_gemm(const char* op, const ConvProblem&, Direction, const at::Tensor& x,
                    const at::Tensor& w, const at::Tensor& bias, const at::Tensor& y);
+// Forward and the max pool after it, into y.
+void implicit_gemm_pool(const char* op, const ConvProblem&, const PoolProblem&,
+                        const cuda::ImplicitPoolTiles&, const at::Tensor& x, const at::Tensor& w,
+                        const at::Tensor& bias, const at::Tensor& y);
 // dw and db of the problem's type, or of float32.
 void implicit_gemm_weight_grad(const char* op, const ConvProblem&, const at::Tensor& dy,
                                const at::Tensor& x, const at::Tensor& dw, const at::Tensor& db);

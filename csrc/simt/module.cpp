@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "../cuda/conv_direct.h"
+#include "../cuda/conv_implicit_gemm_cut.h"
 #include "../cuda/max_unpool.h"
 #include "../cuda/wide.h"
 #include "../ops/cuda_implicit_gemm.h"

@@ -160,7 +160,7 @@ MUTATIONS += tuple(
         ),
         (
             "a lost part",
-            "conv_implicit_gemm_gather_kernel.h",
+            "conv_implicit_gemm_gather_sums_kernel.h",
             "} while (++part * p.part_steps < steps);",
             "} while (++part * p.part_steps < steps - p.part_steps);",
         ),
@@ -175,6 +175,51 @@ MUTATIONS += tuple(
             "conv_implicit_gemm_weight_grad_kernel.h",
             "return __builtin_bit_cast(uint16_t, narrow<T>(1.0f)) * 0x10001u;",
             "return __builtin_bit_cast(uint16_t, narrow<T>(1.0f));",
+        ),
+    )
+)
+
+# Of the same product with a max pool in one kernel.
+MUTATIONS += tuple(
+    Mutation(
+        name, f"cuda/conv_implicit_gemm_pool_{file}", old, new, "test_conv_implicit_gemm_pool.py"
+    )
+    for name, file, old, new in (
+        (
+            "a tile that begins behind the pool's padding",
+            "kernel.h",
+            "p.axis[a].stride - p.axis[a].pad +",
+            "p.axis[a].stride +",
+        ),
+        (
+            "a window without its last tap",
+            "kernel.h",
+            "w < p.axis[2].taps;",
+            "w < p.axis[2].taps - (p.axis[2].taps > 1);",
+        ),
+        (
+            "zeros around the pool's input",
+            "kernel.h",
+            "narrow<T>(-INFINITY)",
+            "narrow<T>(0.0f)",
+        ),
+        (
+            "a maximum before all results are there",
+            "kernel.h",
+            "column, results);\n  });\n  __syncthreads();",
+            "column, results);\n  });",
+        ),
+        (
+            "a maximum that a NaN does not win",
+            "kernel.h",
+            "value > best[v] || value != value",
+            "value > best[v]",
+        ),
+        (
+            "windows of no tile",
+            "tiles.cpp",
+            "ceil_div(axis[i].windows, tiles.windows[i])",
+            "std::max<int64_t>(1, axis[i].windows / tiles.windows[i])",
         ),
     )
 )

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "conv_implicit_gemm_pool_kernel.h"
+
+namespace cnnkern::cuda {
+
+template void launch_implicit_pool<__half>(const ImplicitPoolParameters&, MmaTileSize,
+                                           ImplicitLoads, unsigned, Stream);
+
+}  // namespace cnnkern::cuda
