@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import cnnkern
+from cnnkern.benchmark.limits import precision_of
 from cnnkern.benchmark.results import Result, Row, read_result, write_result
 
 ROOT = Path(cnnkern.__file__).parents[1]
@@ -43,7 +44,7 @@ def test_dry_run_of_every_stage(tmp_path: Path) -> None:
     assert (status["build"], status["bench"]) == ("passed", "passed")
     assert (status["sanitize"], status["probe"]) == ("skipped", "skipped")
     assert run["stages"]["test"]["details"]["tests"] > 0
-    assert "unwatched: 72 calls" in run["stages"]["sanitize"]["note"]
+    assert "unwatched: 92 calls" in run["stages"]["sanitize"]["note"]
 
     measured = read_result(tmp_path / "bench.json")
     assert measured.complete
@@ -80,7 +81,7 @@ def test_most_valuable_jobs_come_first() -> None:
     kinds = [bench.kind_of(problem) for problem in problems]
     first = {kind: kinds.index(kind) for kind in ("pool", "depthwise", "conv")}
     assert first["pool"] < first["depthwise"] < first["conv"] < len(planned) / 2
-    assert {problem.dtype for problem in problems} == set(bench.DTYPES)
+    assert {precision_of(problem, "cuda") for problem in problems} == set(bench.PRECISIONS)
     assert len({(str(job.layer.problem), job.algorithm) for job in planned}) == len(planned)
 
 

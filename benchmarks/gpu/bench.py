@@ -40,7 +40,7 @@ from cnnkern.problem import PoolProblem, Problem, parse  # noqa: E402
 
 SECONDS_A_ROW = 0.02  # of timing; the least number of rounds takes longer where a call is long
 SAVE_EVERY = 20.0
-DTYPES = ("bfloat16", "float32", "float16", "float64")
+PRECISIONS = ("bfloat16", "float32", "tf32", "float16", "float64")
 OWN_BATCH = {"deepbench", "convnet_benchmarks"}  # where it is part of the suite
 DRY = (
     Layer("dry", "tiny_pool", parse("max_pool2d 2x4x9x9 kernel=3 stride=2 padding=1")),
@@ -73,17 +73,23 @@ def jobs(batch: int) -> list[Job]:
             if str(layer.problem) not in seen:
                 seen.add(str(layer.problem))
                 kinds[kind_of(layer.problem)].append(layer)
-    usual, rest = DTYPES[:2], DTYPES[2:]
+    usual, rest = PRECISIONS[:3], PRECISIONS[3:]
     small = kinds["pool"], kinds["depthwise"]
-    order = [(some, "auto", dtype) for some in small for dtype in usual]
+    order = [(some, "auto", dtype) for some in small for dtype in usual[:2]]
     order += [(kinds["conv"][i::4], "all", dtype) for i in range(4) for dtype in usual]
     order += [(some, "auto", dtype) for dtype in rest for some in kinds.values()]
     return [
-        Job(replace(layer, problem=with_form(layer.problem, dtype, format)), algorithm)
+        Job(replace(layer, problem=in_precision(layer.problem, dtype, format)), algorithm)
         for some, algorithm, dtype in order
         for layer in some
         for format in formats(layer.problem)
     ]
+
+
+def in_precision(problem: Problem, precision: str, format: str) -> Problem:
+    if precision == "tf32":
+        return with_form(parse(f"{problem} tf32"), "float32", format)
+    return with_form(problem, precision, format)
 
 
 def formats(problem: Problem) -> Iterator[str]:
@@ -114,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     planned = dry_jobs() if options.dry else jobs(options.batch)
     peers = ("torch",) if options.dry else ("torch", "torch.benchmark")
     clock = clock_of(device)
-    limits = measure_limits(clock, ("float32",) if options.dry else DTYPES)
+    limits = measure_limits(clock, ("float32",) if options.dry else PRECISIONS)
     settings = {"against": list(peers), "seconds": SECONDS_A_ROW, "batch": options.batch}
     result = Result(machine(device), settings, limits, complete=False)
     result.machine["before"] = state(device)

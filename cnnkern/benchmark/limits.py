@@ -16,24 +16,37 @@ from typing import Any
 import torch
 
 from .. import _C
+from ..problem import Problem
 from .clock import CpuClock, CudaClock
 
-__all__ = ["copy_rate_at", "floor", "measure_limits"]
+__all__ = ["copy_rate_at", "floor", "measure_limits", "precision_of"]
 
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 TRIES = 3  # of which the best counts: a limit is what nothing disturbed
 CPU_COPIES = [1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20]
 CUDA_COPIES = [16 << 20, 64 << 20, 256 << 20, 2 << 30]
-MATRIX_SIDE = {"float32": 4096, "float64": 4096, "float16": 8192, "bfloat16": 8192}
+MATRIX_SIDE = {"float32": 4096, "float64": 4096, "float16": 8192, "bfloat16": 8192, "tf32": 8192}
 
 
 def measure_limits(clock: CpuClock | CudaClock, dtypes: tuple[str, ...] = DTYPES) -> dict[str, Any]:
-    """FLOP/s by dtype and bytes/s of copies by the bytes that they touch (read and write)."""
+    """FLOP/s by precision and bytes/s of copies by the bytes that they touch (read and write)."""
     sizes = CUDA_COPIES if clock.device == "cuda" else CPU_COPIES
     return {
         "flops": {dtype: _flop_rate(clock, dtype) for dtype in dtypes},
         "copy": [[size, _copy_rate(clock, size)] for size in sizes],
     }
+
+
+def precision_of(problem: Problem, device: str) -> str:
+    """The dtype, or ``tf32`` where a GPU may round so: what a rate of arithmetic is of.
+
+    >>> from cnnkern.problem import parse
+    >>> problem = parse("conv2d 1x8x9x9 8x8x3x3 tf32")
+    >>> precision_of(problem, "cuda"), precision_of(problem, "cpu")
+    ('tf32', 'float32')
+    """
+    rounded = device == "cuda" and getattr(problem, "tf32", False)
+    return "tf32" if rounded else problem.dtype
 
 
 def copy_rate_at(limits: dict[str, Any], touched: float) -> float:
@@ -64,9 +77,15 @@ def floor(
 def _flop_rate(clock: CpuClock | CudaClock, dtype: str) -> float:
     if clock.device == "cpu":  # 16-bit types are computed in float32
         return max(_C.measure_flops(dtype) for _ in range(TRIES))
-    side = MATRIX_SIDE[dtype]
-    a, b = (torch.randn(side, side, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
-    return 2 * side**3 / min(clock.time({"": lambda: a @ b}, 0.1)[""]) * 1e6
+    side, tf32 = MATRIX_SIDE[dtype], dtype == "tf32"
+    of = torch.float32 if tf32 else getattr(torch, dtype)
+    a, b = (torch.randn(side, side, device="cuda").to(of) for _ in range(2))
+    matmul: Any = torch.backends.cuda.matmul
+    usual, matmul.allow_tf32 = matmul.allow_tf32, tf32
+    try:
+        return 2 * side**3 / min(clock.time({"": lambda: a @ b}, 0.1)[""]) * 1e6
+    finally:
+        matmul.allow_tf32 = usual
 
 
 def _copy_rate(clock: CpuClock | CudaClock, touched: int) -> float:

@@ -17,13 +17,13 @@ from ..problem import ConvProblem, Problem
 from .case import Case, directions_of, draw, first_result, our_call, peer_call
 from .checked import Truths
 from .clock import CpuClock, CudaClock
-from .limits import floor
+from .limits import floor, precision_of
 from .results import OURS, Row
 from .suites import Layer
 
 __all__ = ["ELEMENT_BYTES", "LARGE_BYTES", "Bench", "algorithms_of", "is_large"]
 
-ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "tf32": 4}
 # From here on glibc maps fresh pages at each call, and what they cost hangs on the allocator.
 LARGE_BYTES = 32 << 20
 DIRECTIONS = ("forward", "input_grad", "weight_grad")
@@ -87,7 +87,8 @@ class Bench:
     def _measure(self, layer: Layer) -> Iterator[Row]:
         problem = layer.problem
         wanted = directions_of(problem, self.directions)
-        head = Row(layer.suite, layer.name, str(problem), "", problem.dtype, problem.format,
+        precision = precision_of(problem, self.clock.device)
+        head = Row(layer.suite, layer.name, str(problem), "", precision, problem.format,
                    self.algorithm, "refused")  # fmt: skip
         try:
             refuse_what_does_not_fit(problem, self.clock.device)

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..problem import Problem
 from .clock import clock_of
-from .limits import measure_limits
+from .limits import measure_limits, precision_of
 from .measure import DIRECTIONS, Bench
 from .results import Row
 from .trace import distinct, trace
@@ -121,7 +121,7 @@ def profile(
         raise ValueError("profile: the model ran no convolution or pool on these inputs")
     device = _device_of(model, inputs)
     clock = clock_of(device)
-    dtypes = tuple(dict.fromkeys(layer.problem.dtype for layer in layers))
+    dtypes = tuple(dict.fromkeys(precision_of(layer.problem, clock.device) for layer in layers))
     limits = measure_limits(clock, dtypes)
     bench = Bench(clock, limits, directions, peers=peers, seconds=seconds)
     # Training needs a max pool's argmax, inference does not: one of both counts.

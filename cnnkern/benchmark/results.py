@@ -53,7 +53,7 @@ class Row:
     name: str
     problem: str  # canonical, with its dtype and format
     direction: str  # forward, forward_argmax, input_grad, weight_grad
-    dtype: str
+    dtype: str  # or tf32
     format: str
     algorithm: str  # as asked for: auto, direct, ...
     verdict: str

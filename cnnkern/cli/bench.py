@@ -21,7 +21,7 @@ import torch
 
 from cnnkern.benchmark.case import PEERS
 from cnnkern.benchmark.clock import clock_of
-from cnnkern.benchmark.limits import measure_limits
+from cnnkern.benchmark.limits import measure_limits, precision_of
 from cnnkern.benchmark.machine import machine, state
 from cnnkern.benchmark.measure import LARGE_BYTES, Bench, is_large
 from cnnkern.benchmark.results import Result, read_result, write_result
@@ -184,7 +184,7 @@ def _measure(
     ):
         task = progress.add_task("limits of the machine", total=len(chosen))
         clock = clock_of(device)
-        dtypes = tuple(dict.fromkeys(layer.problem.dtype for layer in chosen))
+        dtypes = tuple(dict.fromkeys(precision_of(layer.problem, device) for layer in chosen))
         result.limits = measure_limits(clock, dtypes)
         console.print(tables.limits_line(result))
         bench = Bench(clock, result.limits, options.direction, options.algorithm,

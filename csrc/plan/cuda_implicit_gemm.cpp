@@ -77,9 +77,8 @@ Product product_of(const ConvProblem& g, Direction direction) {
     return std::max(kStep, terms);
   };
   if (direction == Direction::weight_grad) {
-    constexpr double kPart = 256;
     const double padded = static_cast<double>(cuda::weight_grad_operands(g).x.padded);
-    return {groups, k, taps * padded, steps(n * volume(g.output)), kPart};
+    return {groups, k, taps * padded, steps(n * volume(g.output)), 0};
   }
   const double padded = static_cast<double>(cuda::gathered_operand(g, direction).padded);
   if (direction == Direction::forward)
@@ -113,42 +112,51 @@ struct CutCost {
   int launches;  // beside the product's own
 };
 
+// parts: of each sum, by blocks of their own. Each is written and read, from half of the L2 cache
+// where it stays there.
+CutCost cost_of_tiles(const ConvProblem& g, Direction direction, cuda::MmaTileSize size,
+                      int64_t parts, const DeviceTraits& traits) {
+  const Product product = product_of(g, direction);
+  const double share = size == cuda::MmaTileSize::large    ? 1
+                       : size == cuda::MmaTileSize::medium ? 0.8
+                                                           : 0.6;
+  const ProductTile tile{static_cast<double>(cuda::mma_rows(size)),
+                         static_cast<double>(cuda::mma_columns(size)), share};
+  const double all = static_cast<double>(parts);
+  const double us = tiles_us(product, tile, all, g.dtype,
+                             matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
+  const bool adds = parts > 1 || direction == Direction::weight_grad;
+  const double sums = adds ? 4 * all * product.count * product.rows * product.columns : 0;
+  const double cached = std::min(static_cast<double>(traits.cuda.l2_bytes) / 2, sums);
+  return {us, copy_us(2 * sums - cached, traits), adds};
+}
+
 CutCost cost_of_cut(const ConvProblem& g, Direction direction, const cuda::ImplicitCut& cut,
                     const DeviceTraits& traits) {
-  const Product product = product_of(g, direction);
-  const double parts = cut.split ? static_cast<double>(cuda::implicit_parts(g, direction)) : 1;
-  const double share = cut.tile == cuda::MmaTileSize::large    ? 1
-                       : cut.tile == cuda::MmaTileSize::medium ? 0.8
-                                                               : 0.6;
-  const ProductTile tile{static_cast<double>(cuda::mma_rows(cut.tile)),
-                         static_cast<double>(cuda::mma_columns(cut.tile)), share};
-  const double us = tiles_us(product, tile, parts, g.dtype,
-                             matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
-  // Each part is written and read.
-  const double sums = cut.split ? 8 * parts * product.count * product.rows * product.columns : 0;
-  return {us, copy_us(sums, traits), cut.split};
+  return cost_of_tiles(g, direction, cut.tile, cut.split ? cuda::implicit_parts(g, direction) : 1,
+                       traits);
 }
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
-  static const auto& kTiles =
-      *new std::vector<ProductTile>{{128, 128, 1}, {128, 64, 0.8}, {64, 64, 0.6}};
   Cost cost = cost_of(work_of(g), 1, g.dtype, traits);
-  double launches = 0;
+  CutCost product;
+  double packed = 0, launches = 0;
   if (direction == Direction::weight_grad) {
     const cuda::WeightGradOperands both = cuda::weight_grad_operands(g);
-    cost.flops_us = product_us(product_of(g, direction), kTiles, g.dtype,
-                               matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
-    cost.moves_us = copy_us(pack_bytes(g, both.dy) + pack_bytes(g, both.x), traits);
-    launches = 1 + both.dy.packed + both.x.packed;  // the sums of the parts are one
+    const cuda::ImplicitWeightGradCut cut = cuda::cut_implicit_weight_grad(g);
+    product = cost_of_tiles(g, direction, cut.tile, cut.splits, traits);
+    packed = pack_bytes(g, both.dy) + pack_bytes(g, both.x);
+    launches = both.dy.packed + both.x.packed;
   } else {
     const cuda::ImplicitOperand source = cuda::gathered_operand(g, direction);
-    const CutCost product = cost_of_cut(g, direction, implicit_cut(g, direction, traits), traits);
-    cost.flops_us = product.flops_us;
-    cost.moves_us = copy_us(pack_bytes(g, source), traits) + product.moves_us;
+    product = cost_of_cut(g, direction, implicit_cut(g, direction, traits), traits);
+    packed = pack_bytes(g, source);
     // Filters lie as the activations do.
-    launches = source.packed + (g.format == Format::contiguous) + product.launches;
+    launches = source.packed + (g.format == Format::contiguous);
   }
-  cost.launches_us = launches * traits.cuda.launch_us;
+  cost.flops_us = product.flops_us;
+  cost.moves_us = copy_us(packed, traits) + product.moves_us;
+  cost.launches_us = (launches + product.launches) * traits.cuda.launch_us;
   return cost;
 }
 
