@@ -122,12 +122,9 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(str(error)) from None
     if options.json:
         check_file("--json", options.json, ("json",))
-    rows = []
-    for suite in suites:
-        rows += in_a_process(suite, options)
-        print(suite, file=sys.stderr)
     batches = f"Batches of {options.batch}" if options.batch else "The suites' own batches"
     result = Result(machine("cpu"), {"batch": options.batch}, {})
+    rows: list[dict[str, Any]] = []
     data = {
         "about": f"{batches}; how far a call raises the process's resident memory, its result "
         "included",
@@ -135,11 +132,15 @@ def run(options: argparse.Namespace) -> int:
         "settings": result.settings,
         "rows": rows,
     }
+    for suite in suites:
+        rows += in_a_process(suite, options)
+        print(suite, file=sys.stderr)
+        if options.json:  # what is interrupted leaves the suites before
+            beyond_suites.write(options.json, data)
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     console.print(f"{device_of(result)}\n{memory_line(result)}")
     console.print(plain_table(*beyond_suites.memory_lines(data)))
     if options.json:
-        beyond_suites.write(options.json, data)
         print(f"Written: {options.json}")
     return 0
 

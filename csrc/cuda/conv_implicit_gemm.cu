@@ -160,19 +160,18 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   const int64_t pixels = most_pixels(phases, samples);
   const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
   const int64_t pixel_tiles = ceil_div(pixels, mma_rows(call.cut.tile));
-  const int64_t parts = call.cut.split ? implicit_parts(call.g, call.direction()) : 1;
   ImplicitGatherParameters p =
       parameters_of(call, phases, filters, samples, x, y, call.destination_size());
-  p.part_steps = int32_t(implicit_part_steps(call.g, call.direction()));
+  p.part_steps = int32_t(implicit_parts(call.g, call.direction()).steps);
   p.sums = sums;
   p.phase_pixels = Divisor<int32_t>(pixels);
   p.sum_columns = Divisor<int32_t>(call.columns + call.columns % 2);
   p.column_tiles = Divisor<int32_t>(column_tiles);
   p.pixel_tiles = Divisor<int32_t>(pixel_tiles);
-  p.parts = Divisor<int32_t>(parts);
+  p.parts = Divisor<int32_t>(call.cut.split);
   const int64_t outer = call.g.groups * count_of(phases);
-  const auto grid =
-      unsigned(checked_grid(op_of(call.g).c_str(), column_tiles * pixel_tiles * parts * outer));
+  const auto grid = unsigned(
+      checked_grid(op_of(call.g).c_str(), column_tiles * pixel_tiles * call.cut.split * outer));
   with_element(call.g.dtype, [&](auto element) {
     using T = decltype(element);
     if constexpr (sizeof(T) <= 4) {
@@ -210,7 +209,7 @@ void run(const Call& call, const void* x, void* y, const Extent& destination_siz
 void run(const Call& call, const void* x, void* y) {
   const auto launches = phase_launches(call.g, call.gradient, kAxisPhases);
   const ImplicitWorkspace parts = implicit_gemm_workspace(call.g, call.direction(), call.cut.split);
-  float* const sums = call.cut.split
+  float* const sums = call.cut.split > 1
                           ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
                           : nullptr;
   run(call, x, y, call.destination_size(),
@@ -275,7 +274,7 @@ void conv_implicit_gemm_pool(const ConvProblem& g, const PoolProblem& pool,
                              const ImplicitPoolTiles& tiles, MmaTileSize tile, const void* x,
                              const WeightView& w, const void* bias, void* y, void* workspace,
                              Stream stream) {
-  Call call(g, false, w, bias, {tile, false}, workspace, stream);
+  Call call(g, false, w, bias, {tile, 1}, workspace, stream);
   call.across = false;
   run(call, x, y, pool.output,
       [&](const Filters& filters, int64_t samples, const void* from, void* to) {

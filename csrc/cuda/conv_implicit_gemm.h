@@ -28,7 +28,7 @@ void conv_implicit_gemm_weight_grad(const ConvProblem&, const void* dy, const vo
                                     void* workspace, Stream);
 
 // Of this call, and of a batch of any size.
-int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem&, Direction, bool split);
+int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem&, Direction, int64_t split);
 int64_t conv_implicit_gemm_most_workspace_bytes(const ConvProblem&, Direction);
 
 }  // namespace cnnkern::cuda

@@ -27,30 +27,6 @@ int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
 
 int64_t step_of(const ConvProblem& g) { return kImplicitStepBytes / size_of(g.dtype); }
 
-// Of a sample, along all axes: phases, the most pixels and the most taps of one.
-struct PhaseSizes {
-  int64_t phases = 1, pixels = 1, taps = 1;
-};
-PhaseSizes phase_sizes(const ConvProblem& g, Direction direction) {
-  PhaseSizes all;
-  for (int i = 0; i < 3; ++i) {
-    if (direction == Direction::forward) {
-      const GatherAxis one = forward_phase(g, i);
-      all.pixels *= one.out;
-      all.taps *= one.taps;
-      continue;
-    }
-    const int64_t phases = std::max<int64_t>(1, std::min(g.stride[i], g.input[i]));
-    all.phases *= phases;
-    all.pixels *= ceil_div(g.input[i], g.stride[i]);
-    int64_t taps = 0;
-    for (const GatherAxis& phase : input_grad_phases_with_taps(g, i))
-      taps = std::max(taps, phase.taps);
-    all.taps *= taps;
-  }
-  return all;
-}
-
 int64_t columns_of(const ConvProblem& g, Direction direction) {
   return (direction == Direction::forward ? g.k : g.c) / g.groups;
 }
@@ -59,15 +35,35 @@ bool takes_steps(const ConvProblem& g, Direction direction) {
   return gathered_operand(g, direction).padded % step_of(g) == 0;
 }
 
-int64_t steps_of(const ConvProblem& g, Direction direction, const PhaseSizes& sizes) {
-  return gathered_operand(g, direction).padded / step_of(g) * sizes.taps;
+// Pixels of a sample in the largest phase.
+int64_t phase_pixels(const ConvProblem& g, Direction direction) {
+  if (direction == Direction::forward) return volume(g.output);
+  int64_t pixels = 1;
+  for (size_t i = 0; i < 3; ++i) pixels *= ceil_div(g.input[i], g.stride[i]);
+  return pixels;
 }
 
-int64_t split_bytes(const ConvProblem& g, Direction direction) {
-  const PhaseSizes sizes = phase_sizes(g, direction);
-  const int64_t pixels = implicit_gemm_samples(g, direction) * sizes.pixels;
-  const int64_t columns = round_up(columns_of(g, direction), 2);
-  return 4 * implicit_parts(g, direction) * sizes.phases * pixels * g.groups * columns;
+// Of the phase that has the most.
+int64_t phase_taps(const ConvProblem& g, Direction direction) {
+  int64_t all = 1;
+  for (int i = 0; i < 3; ++i) {
+    if (direction == Direction::forward) {
+      all *= forward_phase(g, i).taps;
+      continue;
+    }
+    int64_t most = 0;
+    for (const GatherAxis& phase : input_grad_phases_with_taps(g, i))
+      most = std::max(most, phase.taps);
+    all *= most;
+  }
+  return all;
+}
+
+int64_t split_bytes(const ConvProblem& g, Direction direction, int64_t parts) {
+  int64_t pixels = implicit_gemm_samples(g, direction) * phase_pixels(g, direction);
+  for (size_t i = 0; i < 3 && direction != Direction::forward; ++i)
+    pixels *= std::max<int64_t>(1, std::min(g.stride[i], g.input[i]));
+  return 4 * parts * pixels * g.groups * round_up(columns_of(g, direction), 2);
 }
 
 // Whose waves of blocks take the shortest, with the way of the sums to memory: few splits may leave
@@ -88,30 +84,29 @@ int64_t best_splits(int64_t tiles, int64_t pixels, int64_t most) {
 
 }  // namespace
 
-int64_t implicit_part_steps(const ConvProblem& g, Direction direction) {
-  if (direction == Direction::weight_grad || !takes_steps(g, direction)) return 0;
-  const PhaseSizes sizes = phase_sizes(g, direction);
-  const int64_t steps = steps_of(g, direction, sizes);
-  const int64_t parts = std::min(steps / kLeastPartSteps, kMostParts);
-  return sizes.pixels > kMostSmallPixels || parts < 2 ? 0 : ceil_div(steps, parts);
-}
-
-int64_t implicit_parts(const ConvProblem& g, Direction direction) {
-  const int64_t part = implicit_part_steps(g, direction);
-  return part ? ceil_div(steps_of(g, direction, phase_sizes(g, direction)), part) : 1;
+ImplicitParts implicit_parts(const ConvProblem& g, Direction direction) {
+  if (direction == Direction::weight_grad || !takes_steps(g, direction) ||
+      phase_pixels(g, direction) > kMostSmallPixels)
+    return {1, 0};
+  const int64_t all = gathered_operand(g, direction).padded / step_of(g) * phase_taps(g, direction);
+  const int64_t parts = std::min(all / kLeastPartSteps, kMostParts);
+  if (parts < 2) return {1, 0};
+  const int64_t steps = ceil_div(all, parts);
+  return {ceil_div(all, steps), steps};
 }
 
 std::vector<ImplicitCut> implicit_cuts(const ConvProblem& g, Direction direction) {
   const bool large =
       takes_steps(g, direction) && columns_of(g, direction) > mma_columns(MmaTileSize::medium);
-  const bool may_split =
-      implicit_part_steps(g, direction) > 0 && split_bytes(g, direction) <= kMostSplitBytes;
+  const int64_t parts = implicit_parts(g, direction).count;
+  const bool may_split = parts > 1 && split_bytes(g, direction, parts) <= kMostSplitBytes;
   std::vector<ImplicitCut> cuts;
-  for (const bool split : {false, true}) {
-    if (split && !may_split) continue;
+  cuts.reserve(6);
+  for (const int64_t split : {int64_t{1}, parts}) {
     if (large) cuts.push_back({MmaTileSize::large, split});
     cuts.push_back({MmaTileSize::medium, split});
     cuts.push_back({MmaTileSize::small, split});
+    if (!may_split) break;
   }
   return cuts;
 }
@@ -146,7 +141,8 @@ int64_t& implicit_most_sums_bytes() {
   return bytes;
 }
 
-ImplicitWorkspace implicit_gemm_workspace(const ConvProblem& g, Direction direction, bool split) {
+ImplicitWorkspace implicit_gemm_workspace(const ConvProblem& g, Direction direction,
+                                          int64_t split) {
   const int64_t samples = implicit_gemm_samples(g, direction);
   ImplicitWorkspace parts{};
   if (direction == Direction::weight_grad) {
@@ -160,19 +156,20 @@ ImplicitWorkspace implicit_gemm_workspace(const ConvProblem& g, Direction direct
   const int64_t columns = columns_of(g, direction) * g.groups;
   parts.filters = round_up(columns * volume(g.kernel) * source.padded * size_of(g.dtype), kPart);
   parts.first = samples * source.sample_bytes;
-  if (split) parts.sums = round_up(split_bytes(g, direction), kPart);
+  if (split > 1) parts.sums = round_up(split_bytes(g, direction, split), kPart);
   return parts;
 }
 
-int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem& g, Direction direction, bool split) {
+int64_t conv_implicit_gemm_workspace_bytes(const ConvProblem& g, Direction direction,
+                                           int64_t split) {
   return implicit_gemm_workspace(g, direction, split).bytes();
 }
 
 int64_t conv_implicit_gemm_most_workspace_bytes(const ConvProblem& g, Direction direction) {
   ConvProblem any = g;
   any.n = std::numeric_limits<int32_t>::max();
-  const int64_t sums = implicit_part_steps(g, direction) ? kMostSplitBytes : 0;
-  return implicit_gemm_workspace(any, direction, false).bytes() + sums;
+  const int64_t sums = implicit_parts(g, direction).count > 1 ? kMostSplitBytes : 0;
+  return implicit_gemm_workspace(any, direction, 1).bytes() + sums;
 }
 
 }  // namespace cnnkern::cuda

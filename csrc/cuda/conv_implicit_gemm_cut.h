@@ -15,17 +15,17 @@ constexpr int mma_columns(MmaTileSize size) { return size == MmaTileSize::large 
 // Of a forward or an input gradient. Small images make few tiles of long sums: there a sum is made
 // of parts, which are added in order. Where they begin depends neither on the batch, nor the tile,
 // nor the device, and so the bits of a result do not either.
+struct ImplicitParts {
+  int64_t count;  // of the longest sums
+  int64_t steps;  // of kImplicitStepBytes, of one part; 0 where there is but one
+};
+ImplicitParts implicit_parts(const ConvProblem&, Direction);
+
 struct ImplicitCut {
   MmaTileSize tile;
-  // Each part is summed by a block of its own, and a second kernel adds them. Else a block sums all
-  // parts of its tile.
-  bool split;
+  // Blocks that share a sum: 1, or as many as it has parts, which a second kernel adds.
+  int64_t split;
 };
-
-// Steps of kImplicitStepBytes that a part has; 0: a sum is one part.
-int64_t implicit_part_steps(const ConvProblem&, Direction);
-// Of the longest sums.
-int64_t implicit_parts(const ConvProblem&, Direction);
 // Those that serve, larger tiles first.
 std::vector<ImplicitCut> implicit_cuts(const ConvProblem&, Direction);
 
@@ -49,6 +49,6 @@ struct ImplicitWorkspace {
   int64_t filters, first, second, sums;
   int64_t bytes() const { return filters + first + second + sums; }
 };
-ImplicitWorkspace implicit_gemm_workspace(const ConvProblem&, Direction, bool split);
+ImplicitWorkspace implicit_gemm_workspace(const ConvProblem&, Direction, int64_t split);
 
 }  // namespace cnnkern::cuda

@@ -50,9 +50,8 @@ std::string text(const Extent& size) {
 }  // namespace
 
 ImplicitPoolTiles tile_implicit_pool(const ConvProblem& g, const PoolProblem& pool) {
-  if (implicit_part_steps(g, Direction::forward))
-    return refused("sums are made of " + std::to_string(implicit_parts(g, Direction::forward)) +
-                   " parts, needs one");
+  if (const int64_t parts = implicit_parts(g, Direction::forward).count; parts > 1)
+    return refused("sums are made of " + std::to_string(parts) + " parts, needs one");
   const int64_t most = implicit_gemm_samples(g, Direction::forward);
   // With padding a pool may have more outputs than inputs. Offsets are of 32 bits.
   constexpr int64_t kElements = (int64_t{1} << 31) - (int64_t{1} << 20);

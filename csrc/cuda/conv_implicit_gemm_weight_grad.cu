@@ -71,7 +71,7 @@ void conv_implicit_gemm_weight_grad(const ConvProblem& g, const void* dy, const 
                                     void* workspace, Stream stream) {
   const WeightGradOperands both = weight_grad_operands(g);
   const ImplicitWeightGradCut cut = cut_implicit_weight_grad(g);
-  const ImplicitWorkspace parts = implicit_gemm_workspace(g, Direction::weight_grad, false);
+  const ImplicitWorkspace parts = implicit_gemm_workspace(g, Direction::weight_grad, 1);
   char* const packed_dy = static_cast<char*>(workspace);
   char* const packed_x = packed_dy + parts.first;
   float* const sums = reinterpret_cast<float*>(packed_x + parts.second);

@@ -21,7 +21,7 @@ Tensor aligned(const Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % 16 ? t.clone() : t;
 }
 
-Tensor room(const char* op, const ConvProblem& g, Direction direction, bool split,
+Tensor room(const char* op, const ConvProblem& g, Direction direction, int64_t split,
             const Tensor& like) {
   ConvProblem served = g;
   served.tf32 = g.dtype == DataType::float32;
@@ -31,9 +31,10 @@ Tensor room(const char* op, const ConvProblem& g, Direction direction, bool spli
 
 cuda::ImplicitCut cut_for(const ConvProblem& g, Direction direction, const Tensor& like) {
 #if CNNKERN_EMULATED
-  for (const cuda::ImplicitCut& cut : cuda::implicit_cuts(g, direction)) {
-    if (emulated_cut() && cut.tile == emulated_cut()->tile && cut.split == emulated_cut()->split)
-      return cut;
+  if (const auto& wanted = emulated_cut()) {
+    for (const cuda::ImplicitCut& cut : cuda::implicit_cuts(g, direction)) {
+      if (cut.tile == wanted->tile && (cut.split > 1) == (wanted->split > 1)) return cut;
+    }
   }
 #endif
   return implicit_cut(g, direction, traits_of(like));
@@ -72,7 +73,7 @@ void implicit_gemm_pool(const char* op, const ConvProblem& g, const PoolProblem&
       cut_for(g, Direction::forward, input).tile == cuda::MmaTileSize::large
           ? cuda::MmaTileSize::large
           : cuda::MmaTileSize::medium;
-  const Tensor x = aligned(input), packed = room(op, g, Direction::forward, false, x);
+  const Tensor x = aligned(input), packed = room(op, g, Direction::forward, 1, x);
   const Argument from("input", x, Use::in), by("weight", w, Use::in);
   const Argument plus("bias", bias, Use::in), to("output", y, Use::out);
   const Argument between("workspace", packed, Use::out);
@@ -85,7 +86,7 @@ void implicit_gemm_pool(const char* op, const ConvProblem& g, const PoolProblem&
 void implicit_gemm_weight_grad(const char* op, const ConvProblem& g, const Tensor& grad,
                                const Tensor& input, const Tensor& dw, const Tensor& db) {
   const Tensor dy = aligned(grad), x = aligned(input);
-  const Tensor packed = room(op, g, Direction::weight_grad, false, x);
+  const Tensor packed = room(op, g, Direction::weight_grad, 1, x);
   const Argument from("grad_output", dy, Use::in), with("input", x, Use::in);
   const Argument to("weight gradient", dw, Use::out), biases("bias gradient", db, Use::out);
   const Argument between("workspace", packed, Use::out);

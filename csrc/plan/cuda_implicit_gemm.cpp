@@ -112,29 +112,23 @@ struct CutCost {
   int launches;  // beside the product's own
 };
 
-// parts: of each sum, by blocks of their own. Each is written and read, from half of the L2 cache
-// where it stays there.
+// split: blocks that share a sum. What each of them leaves is written and read, from half of the L2
+// cache where it stays there.
 CutCost cost_of_tiles(const ConvProblem& g, Direction direction, cuda::MmaTileSize size,
-                      int64_t parts, const DeviceTraits& traits) {
+                      int64_t split, const DeviceTraits& traits) {
   const Product product = product_of(g, direction);
   const double share = size == cuda::MmaTileSize::large    ? 1
                        : size == cuda::MmaTileSize::medium ? 0.8
                                                            : 0.6;
   const ProductTile tile{static_cast<double>(cuda::mma_rows(size)),
                          static_cast<double>(cuda::mma_columns(size)), share};
-  const double all = static_cast<double>(parts);
-  const double us = tiles_us(product, tile, all, g.dtype,
+  const double blocks = static_cast<double>(split);
+  const double us = tiles_us(product, tile, blocks, g.dtype,
                              matrix_flops_per_us(g.dtype, traits) * share_of(traits), traits);
-  const bool adds = parts > 1 || direction == Direction::weight_grad;
-  const double sums = adds ? 4 * all * product.count * product.rows * product.columns : 0;
+  const bool adds = split > 1 || direction == Direction::weight_grad;
+  const double sums = adds ? 4 * blocks * product.count * product.rows * product.columns : 0;
   const double cached = std::min(static_cast<double>(traits.cuda.l2_bytes) / 2, sums);
   return {us, copy_us(2 * sums - cached, traits), adds};
-}
-
-CutCost cost_of_cut(const ConvProblem& g, Direction direction, const cuda::ImplicitCut& cut,
-                    const DeviceTraits& traits) {
-  return cost_of_tiles(g, direction, cut.tile, cut.split ? cuda::implicit_parts(g, direction) : 1,
-                       traits);
 }
 
 Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits) {
@@ -149,7 +143,8 @@ Cost cost(const ConvProblem& g, Direction direction, const DeviceTraits& traits)
     launches = both.dy.packed + both.x.packed;
   } else {
     const cuda::ImplicitOperand source = cuda::gathered_operand(g, direction);
-    product = cost_of_cut(g, direction, implicit_cut(g, direction, traits), traits);
+    const cuda::ImplicitCut cut = implicit_cut(g, direction, traits);
+    product = cost_of_tiles(g, direction, cut.tile, cut.split, traits);
     packed = pack_bytes(g, source);
     // Filters lie as the activations do.
     launches = source.packed + (g.format == Format::contiguous);
@@ -173,7 +168,7 @@ Tiling tiling(const ConvProblem& g, Direction direction, const DeviceTraits& tra
     return {text(cut.tile), cut.splits};
   }
   const cuda::ImplicitCut cut = implicit_cut(g, direction, traits);
-  return {text(cut.tile), cut.split ? cuda::implicit_parts(g, direction) : 1};
+  return {text(cut.tile), cut.split};
 }
 
 }  // namespace
@@ -183,7 +178,7 @@ cuda::ImplicitCut implicit_cut(const ConvProblem& g, Direction direction,
   cuda::ImplicitCut best{};
   double least = std::numeric_limits<double>::infinity();
   for (const cuda::ImplicitCut& cut : cuda::implicit_cuts(g, direction)) {
-    const CutCost cost = cost_of_cut(g, direction, cut, traits);
+    const CutCost cost = cost_of_tiles(g, direction, cut.tile, cut.split, traits);
     const double us = cost.flops_us + cost.moves_us + cost.launches * traits.cuda.launch_us;
     if (us >= least) continue;
     least = us;

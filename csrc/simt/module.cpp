@@ -78,9 +78,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
         using cnnkern::cuda::MmaTileSize;
         auto& cut = cnnkern::ops::emulated_cut();
         cut.reset();
-        if (tile == "large") cut = {MmaTileSize::large, split};
-        if (tile == "medium") cut = {MmaTileSize::medium, split};
-        if (tile == "small") cut = {MmaTileSize::small, split};
+        if (tile == "large") cut = {MmaTileSize::large, 1 + split};
+        if (tile == "medium") cut = {MmaTileSize::medium, 1 + split};
+        if (tile == "small") cut = {MmaTileSize::small, 1 + split};
       },
       "The tiles of implicit products that have such ones; any other word: the plan's",
       pybind11::arg("tile"), pybind11::arg("split") = false);
