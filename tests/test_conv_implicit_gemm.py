@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 import torch
-from cases import variants
+from cases import rotated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.implicit_cuts import TILES, cut_into
@@ -65,11 +65,11 @@ def _check_integers(problem: str, seed: int = 0) -> None:
         _check_all(problem, call, operands, values)
 
 
-def _everywhere(problems: list[str], dtypes: tuple[str, ...] = ("float32", *DTYPES)) -> list[str]:
-    """In each format and precision that tensor cores have."""
+def _everywhere(problems: list[str], each: int = 6) -> list[str]:
+    """In so many of the formats and precisions that tensor cores have, all taking turns."""
     return [
         problem if "dtype=" in problem else f"{problem} tf32"
-        for problem in variants(problems, dtypes=dtypes)
+        for problem in rotated(problems, each, ("float32", *DTYPES))
     ]
 
 
@@ -95,7 +95,7 @@ LARGE = [
 ]
 
 
-@pytest.mark.parametrize("problem", _everywhere(LARGE), ids=str)
+@pytest.mark.parametrize("problem", _everywhere(LARGE, 3), ids=str)
 def test_the_tiles_of_large_layers(problem):
     for tile in ("large", "medium"):
         with running("emulated", problem), cut_into(tile):
@@ -121,8 +121,8 @@ CUTS = [*product(TILES, (False, True))]
 @pytest.mark.parametrize(
     ("problem", "direction"),
     [
-        *((text, "forward") for text in _everywhere(FORWARD_PARTS, ("float32", "float16"))),
-        *((text, "input_grad") for text in _everywhere(GRADIENT_PARTS, ("float32", "float16"))),
+        *((text, "forward") for text in _everywhere(FORWARD_PARTS, 3)),
+        *((text, "input_grad") for text in _everywhere(GRADIENT_PARTS, 2)),
     ],
     ids=str,
 )
