@@ -181,14 +181,17 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   });
 }
 
-// launch(filters, samples, x and y of these samples) for as many samples at a time as one launch
-// reads. destination_size: of y.
+// launch(filters, samples, x and y of these samples, room for the sums of parts) for as many
+// samples at a time as one launch reads. destination_size: of y.
 template <class Launch>
 void run(const Call& call, const void* x, void* y, const Extent& destination_size,
          const Launch& launch) {
   const ConvProblem& g = call.g;
   const Filters filters = filters_of(call);
   const ImplicitWorkspace parts = implicit_gemm_workspace(g, call.direction(), call.cut.split);
+  float* const sums = call.cut.split > 1
+                          ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
+                          : nullptr;
   const int64_t most = implicit_gemm_samples(g, call.direction());
   const int64_t source = call.source.channels * g.groups * call.source.pixels * call.element;
   const int64_t result = call.columns * g.groups * volume(destination_size) * call.element;
@@ -202,18 +205,14 @@ void run(const Call& call, const void* x, void* y, const Extent& destination_siz
                     from, packed, call.stream);
       from = packed;
     }
-    launch(filters, samples, from, static_cast<char*>(y) + n * result);
+    launch(filters, samples, from, static_cast<char*>(y) + n * result, sums);
   }
 }
 
 void run(const Call& call, const void* x, void* y) {
   const auto launches = phase_launches(call.g, call.gradient, kAxisPhases);
-  const ImplicitWorkspace parts = implicit_gemm_workspace(call.g, call.direction(), call.cut.split);
-  float* const sums = call.cut.split > 1
-                          ? reinterpret_cast<float*>(call.workspace + parts.filters + parts.first)
-                          : nullptr;
   run(call, x, y, call.destination_size(),
-      [&](const Filters& filters, int64_t samples, const void* from, void* to) {
+      [&](const Filters& filters, int64_t samples, const void* from, void* to, float* sums) {
         for (const Phases& phases : launches)
           launch_phases(call, phases, filters, samples, from, to, sums);
       });
@@ -277,7 +276,7 @@ void conv_implicit_gemm_pool(const ConvProblem& g, const PoolProblem& pool,
   Call call(g, false, w, bias, {tile, 1}, workspace, stream);
   call.across = false;
   run(call, x, y, pool.output,
-      [&](const Filters& filters, int64_t samples, const void* from, void* to) {
+      [&](const Filters& filters, int64_t samples, const void* from, void* to, float*) {
         launch_pool(call, pool, tiles, filters, samples, from, to);
       });
 }

@@ -33,8 +33,8 @@ std::vector<ImplicitCut> implicit_cuts(const ConvProblem&, Direction);
 // kernel adds in order. The same on every device, so that results have the same bits.
 struct ImplicitWeightGradCut {
   MmaTileSize tile;
-  int64_t rows, columns;  // of one group; of `rows` one pass after the other
-  int64_t pass_rows;
+  int64_t rows, columns;  // of one group
+  int64_t pass_rows;      // so many of them at a time, where the sums of all take too much memory
   int64_t row_tiles, column_tiles, splits, split_pixels;  // of one pass
 
   int64_t sums(int64_t groups) const { return splits * groups * pass_rows * (columns + 1); }
