@@ -46,6 +46,11 @@ def _map(result: Any, weight: Any, bias: Any, *rest: Any) -> list[_Form]:
     return forms
 
 
+def _map_and_add(input: Any, weight: Any, bias: Any, residual: Any, *rest: Any) -> list[_Form]:
+    whole = None if bias is None else _WHOLE
+    return [_forms([p], [p, _WHOLE, whole, p], len(rest)) for p in (_WHOLE, _BATCH)]
+
+
 def _weight_grad(grad_output: Any, input: Any, *rest: Any) -> list[_Form]:
     of_bias = _SUM if rest[-2] else _WHOLE  # of size 0 where nobody asked for it
     return [
@@ -72,6 +77,7 @@ def _of_images(tensors: int) -> Callable[..., list[_Form]]:
 
 _RULES: dict[str, Callable[..., list[_Form]]] = {
     "conv": _map,
+    "conv_add": _map_and_add,
     "conv_input_grad": _map,
     "conv_weight_grad": _weight_grad,
     "max_pool": _max_pool,

@@ -25,7 +25,7 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns what torch.onnx.export must know to write models with cnnkern's layers.
 
     Give it as ``custom_translation_table``. Convolutions become Conv and ConvTranspose, pools
-    MaxPool and AveragePool, a fused ReLU a Relu. Batches, and the sizes of images where they may
+    MaxPool and AveragePool, a residual an Add, a fused ReLU a Relu. Batches, and the sizes of images where they may
     be unknown in ONNX too, may be dynamic; transposed convolutions and max pools with indices need
     the sizes of their images.
 
@@ -52,6 +52,7 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     ops: Any = torch.ops.cnnkern
     return {
         ops.conv.default: _conv,
+        ops.conv_add.default: _conv_add,
         ops.conv_input_grad.default: _conv_input_grad,
         ops.max_pool.default: _max_pool,
         ops.max_pool_indices.default: _max_pool_indices,
@@ -90,6 +91,12 @@ def _conv(
         dilations=dilation,
         group=groups,
     )
+    return _op().Relu(y) if relu else y
+
+
+def _conv_add(input: _Value, weight: _Value, bias: _Value, residual: _Value, *rest: Any) -> _Value:
+    *lists, relu, algorithm = rest
+    y = _op().Add(_conv(input, weight, bias, *lists, False, algorithm), residual)
     return _op().Relu(y) if relu else y
 
 

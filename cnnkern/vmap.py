@@ -118,6 +118,31 @@ def _conv(
     return _linear(call, info.batch_size, dims, input, weight, bias, groups, relu, 0)
 
 
+def _conv_add(
+    info: Any,
+    in_dims: tuple[Dim, ...],
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor,
+    *rest: Any,
+) -> tuple[Tensor, int]:
+    *lists, relu, algorithm = rest
+    x_dim, *others, residual_dim = in_dims[:4]
+    if x_dim is not None and others == [None, None]:  # a larger batch
+        batch = info.batch_size
+        addend = _images(batch, residual, residual_dim)
+        y = _OPS.conv_add(_fold(input, x_dim, 0), weight, bias, addend, *rest)
+        return _unfold(y, batch, 0)
+    if x_dim is None and others == [None, None]:  # one convolution for all
+        y = _OPS.conv(input, weight, bias, *lists, False, algorithm)
+    else:
+        y, at = _conv(info, in_dims, input, weight, bias, *lists, False, algorithm)
+        y = y.movedim(at, 0)
+    y = y + _front(residual, residual_dim)
+    return y.relu() if relu else y, 0
+
+
 def _conv_input_grad(
     info: Any,
     in_dims: tuple[Dim, ...],
@@ -370,6 +395,7 @@ def _max_unpool_grad(
 
 RULES: dict[str, Callable[..., Any]] = {
     "conv": _conv,
+    "conv_add": _conv_add,
     "conv_input_grad": _conv_input_grad,
     "conv_weight_grad": _conv_weight_grad,
     "conv_border": _conv,

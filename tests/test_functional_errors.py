@@ -352,7 +352,7 @@ def test_signature_is_torchs_plus_keywords(op: str) -> None:
     ]
     assert got == positional
     extras = [p.name for p in ours.values() if p.kind is p.KEYWORD_ONLY]
-    own = {"conv": ["padding_mode"], "conv_transpose": []}.get(op[:-2])
+    own = {"conv": ["padding_mode", "residual"], "conv_transpose": []}.get(op[:-2])
     assert extras == ([] if own is None else [*own, "activation", "algorithm"])
     # torch's builtins tell their signature in the first line of their docstrings.
     first_line = (getattr(F, op).__doc__ or "").strip().split("\n")[0]

@@ -183,24 +183,30 @@ def test_in_train_mode_batch_norm_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "folds", "relus", "pools", "without"),
+    ("name", "size", "folds", "additions", "relus", "pools", "without"),
     [
-        ("resnet50", 64, 53, 33, 1, {}),
-        ("mobilenet_v2", 64, 52, 0, 0, {"ReLU6": 35}),
-        ("vgg16", 32, 0, 13, 5, {"AdaptiveAvgPool2d": 1}),
-        ("googlenet", 64, 57, 57, 2, {}),
-        ("inception_v3", 80, 94, 94, 2, {}),
+        ("resnet50", 64, 53, 16, 49, 1, {"add": 4, "AdaptiveAvgPool2d": 1}),
+        ("mobilenet_v2", 64, 52, 10, 0, 0, {"ReLU6": 35}),
+        ("vgg16", 32, 0, 0, 13, 5, {"AdaptiveAvgPool2d": 1}),
+        ("googlenet", 64, 57, 0, 57, 2, {}),
+        ("inception_v3", 80, 94, 0, 94, 2, {}),
     ],
 )
 def test_networks(
-    name: str, size: int, folds: int, relus: int, pools: int, without: dict[str, int]
+    name: str,
+    size: int,
+    folds: int,
+    additions: int,
+    relus: int,
+    pools: int,
+    without: dict[str, int],
 ) -> None:
     model, x = load_model(f"torchvision:{name}", (1, 3, size, size))
     fused = cnnkern.fuse(model)
     parts = [part for row in done(fused) for part in row.split(", ")]
-    starts = "BatchNorm2d", ("ReLU", "relu"), "MaxPool2d"
+    starts = "BatchNorm2d", "add", ("ReLU", "relu"), "MaxPool2d"
     counts = tuple(sum(part.startswith(start) for part in parts) for start in starts)
-    assert counts == (folds, relus, pools)
+    assert counts == (folds, additions, relus, pools)
     reasons = [row.reason.split()[0] for row in cnnkern.coverage(fused).fusions if row.reason]
     assert {reason: reasons.count(reason) for reason in reasons} == without
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in fused.modules())

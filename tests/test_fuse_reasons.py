@@ -65,18 +65,18 @@ def applied(function: Callable[[Any, Tensor], Tensor]) -> Callable[[], nn.Module
     return lambda: Applied(function)
 
 
-RELU6 = "ReLU6 1 is no ReLU, BatchNorm or MaxPool2d"
+RELU6 = "ReLU6 1 is no BatchNorm, addition, ReLU or MaxPool2d"
 # The model, and of its first convolution what was done and why not more.
 CASES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "nothing": (chain(conv(), nn.Flatten()), "", "nothing follows that it could do, too"),
     "relu6": (chain(conv(), nn.ReLU6()), "", RELU6),
-    "function": (applied(lambda m, x: F.gelu(m.conv(x))), "", "gelu is no ReLU, BatchNorm"),
-    "method": (applied(lambda m, x: m.conv(x).sigmoid()), "", "sigmoid is no ReLU, BatchNorm"),
-    "group norm": (chain(conv(), nn.GroupNorm(1, 2)), "", "GroupNorm 1 is no ReLU, BatchNorm"),
+    "function": (applied(lambda m, x: F.gelu(m.conv(x))), "", "gelu is no BatchNorm"),
+    "method": (applied(lambda m, x: m.conv(x).sigmoid()), "", "sigmoid is no BatchNorm"),
+    "group norm": (chain(conv(), nn.GroupNorm(1, 2)), "", "GroupNorm 1 is no BatchNorm"),
     "average": (
         chain(conv(), nn.ReLU(), nn.AvgPool2d(2)),
         "ReLU 1 fused",
-        "AvgPool2d 2 is no ReLU, BatchNorm or MaxPool2d",
+        "AvgPool2d 2 is no BatchNorm, addition, ReLU or MaxPool2d",
     ),
     "two users": (
         applied(lambda m, x: (y := m.conv(x)) + F.relu(y)),
@@ -161,7 +161,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "indices": (
         applied(lambda m, x: F.max_pool2d(F.relu(m.conv(x)), 2, return_indices=True)[0]),
         "relu fused",
-        "max_pool2d_with_indices is no ReLU",
+        "max_pool2d_with_indices is no BatchNorm",
     ),
     "pool of indices": (
         lambda: nn.Sequential(conv(), nn.MaxPool2d(2, return_indices=True)),

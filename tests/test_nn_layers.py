@@ -118,7 +118,10 @@ def test_signature_is_torchs_plus_keywords(name: str) -> None:
     extras = [p for p in ours.values() if p.kind is p.KEYWORD_ONLY]
     assert [p.name for p in extras] == (["activation", "algorithm"] if "Conv" in name else [])
     forward = inspect.signature(getattr(cnnkern.nn, name).forward).parameters
-    assert list(forward) == list(inspect.signature(getattr(torch.nn, name).forward).parameters)
+    theirs = inspect.signature(getattr(torch.nn, name).forward).parameters
+    added = ["residual"] if name.startswith("Conv") and "Transpose" not in name else []
+    assert list(forward) == [*theirs, *added]
+    assert all(forward[name].kind is inspect.Parameter.KEYWORD_ONLY for name in added)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("Conv")])

@@ -95,6 +95,21 @@ def test_conv(case: Any, relu: bool) -> None:
     check(OPS.conv, both, (None, None, 1), stride, padding, dilation, groups, relu, "auto")
 
 
+@pytest.mark.parametrize("case", GEOMETRY[::2], ids=str)
+@pytest.mark.parametrize("relu", [False, True])
+def test_conv_add(case: Any, relu: bool) -> None:
+    rank, groups, stride, padding, dilation = case
+    x, w, y = conv_shapes(case)
+    rest = (stride, padding, dilation, groups, relu, "auto")
+    for dims in patterns(3, rank + 2):
+        tensors = [batched(shape, dim) for shape, dim in zip((x, w, y), dims, strict=True)]
+        for bias_dim in (None, 1):
+            of = [*tensors[:2], batched((8,), bias_dim), tensors[2]]
+            check(OPS.conv_add, of, (*dims[:2], bias_dim, dims[2]), *rest)
+        of = [*tensors[:2], None, tensors[2]]
+        check(OPS.conv_add, of, (*dims[:2], None, dims[2]), *rest)
+
+
 @pytest.mark.parametrize("case", GEOMETRY, ids=str)
 @pytest.mark.parametrize("relu", [False, True])
 def test_conv_input_grad(case: Any, relu: bool) -> None:

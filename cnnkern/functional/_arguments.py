@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, NoReturn
 
 import torch
@@ -285,6 +286,17 @@ def conv_tensors(op: str, input: object, weight: object, bias: object) -> None:
         require_tensors(op, input=input, weight=weight)
     if bias is not None and not isinstance(bias, Tensor):
         require_tensors(op, bias=bias)
+
+
+def is_addend(op: str, residual: object) -> None:
+    """Refuses what cannot be added to a tensor.
+
+    Raises:
+        TypeError: it is neither a tensor nor a number.
+    """
+    if not isinstance(residual, (Tensor, Number, torch.SymInt, torch.SymFloat)):
+        kind = type(residual).__name__
+        raise TypeError(f"{op}: expected residual to be a Tensor, got {kind}")
 
 
 def wrong_rank(op: str, rank: int, input: Tensor) -> NoReturn:

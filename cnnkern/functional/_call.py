@@ -7,7 +7,7 @@ Unbatched inputs get a batch of one for the call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ._arguments import (
     divisor,
     flag,
     index,
+    is_addend,
     is_relu,
     known_border,
     named_padding,
@@ -37,6 +38,7 @@ from ._in_use import ACTIVE, algorithm_in_use
 
 # Bound once: torch.ops looks a name up through three attribute accesses.
 _CONV: Callable[..., Tensor] = torch.ops.cnnkern.conv.default
+_CONV_ADD: Callable[..., Tensor] = torch.ops.cnnkern.conv_add.default
 _CONV_BORDER: Callable[..., Tensor] = torch.ops.cnnkern.conv_border.default
 _CONV_BLOCK: Any = torch.ops.cnnkern.conv_block.default
 _MAX_POOL: Any = torch.ops.cnnkern.max_pool.default
@@ -57,6 +59,7 @@ def conv(
     activation: str | None,
     algorithm: str,
     padding_mode: str,
+    residual: Tensor | None,
 ) -> Tensor:
     """Convolves; `op` is what the user called, the rest its arguments."""
     if algorithm not in ALGORITHMS:
@@ -64,7 +67,7 @@ def conv(
     zeros, compiling = padding_mode == "zeros", is_compiling()
     if (compiling or ACTIVE) and algorithm == "auto":
         algorithm = algorithm_in_use(False, input, weight, stride, padding, dilation, groups)
-    if zeros and not compiling:
+    if zeros and residual is None and not compiling:
         y: Tensor = fast_conv(
             rank, input, weight, bias, stride, padding, dilation, groups, activation, algorithm
         )
@@ -75,22 +78,45 @@ def conv(
     relu = is_relu(op, activation)
     strides = one_per_axis(op, rank, "stride", stride)
     dilations = one_per_axis(op, rank, "dilation", dilation)
+    sizes, kernel = input.shape[-rank:], weight.shape[2:]
     pads = (
-        named_padding(op, padding, input.shape[-rank:], weight.shape[2:], strides, dilations)
+        named_padding(op, padding, sizes, kernel, strides, dilations)
         if isinstance(padding, str)
         else before_and_after(op, rank, "padding", padding)
     )
-    lists = strides, pads, dilations, groups, relu
-    dims = input.dim()
-    if dims not in (rank + 1, rank + 2):
+    lists = strides, pads, dilations, groups
+    single = input.dim() == rank + 1
+    if not single and input.dim() != rank + 2:
         wrong_rank(op, rank, input)
-    batch = input if dims == rank + 2 else input.unsqueeze(0)
+    batch = input.unsqueeze(0) if single else input
+    if residual is not None:
+        is_addend(op, residual)
+        images = () if single else (input.shape[0],)
+        result = *images, weight.shape[0], *conv_sizes(sizes, kernel, strides, pads, dilations)
+        if zeros and _is_like(residual, input, result):
+            addend = residual.unsqueeze(0) if single else residual
+            y = _CONV_ADD(batch, weight, bias, addend, *lists, relu, algorithm)
+            return y.squeeze(0) if single else y
+    early = relu and residual is None
     if zeros:
-        y = _CONV(batch, weight, bias, *lists, algorithm)
+        y = _CONV(batch, weight, bias, *lists, early, algorithm)
     else:
         known_border(op, padding_mode)
-        y = _CONV_BORDER(batch, weight, bias, *lists, padding_mode, algorithm)
-    return y if dims == rank + 2 else y.squeeze(0)
+        y = _CONV_BORDER(batch, weight, bias, *lists, early, padding_mode, algorithm)
+    if single:
+        y = y.squeeze(0)
+    if residual is not None:
+        y = y + residual
+    return y.relu() if relu and not early else y
+
+
+def _is_like(residual: object, input: Tensor, shape: tuple[int, ...]) -> TypeGuard[Tensor]:
+    return (
+        isinstance(residual, Tensor)
+        and residual.dtype == input.dtype
+        and residual.device == input.device
+        and residual.shape == shape
+    )
 
 
 def conv_block(

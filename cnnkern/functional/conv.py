@@ -22,6 +22,7 @@ def conv1d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    residual: Tensor | None = None,
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -42,6 +43,9 @@ def conv1d(
         padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
             (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
             the other side). No padded copy of the batch is made or kept.
+        residual: what is added to the result, before the activation; None for nothing. With the
+            result's shape, dtype and device it is part of the operator, and what lies between is
+            never there as a whole; anything else is added behind it, as ``+`` would.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -76,6 +80,7 @@ def conv1d(
         activation,
         algorithm,
         padding_mode,
+        residual,
     )
 
 
@@ -89,6 +94,7 @@ def conv2d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    residual: Tensor | None = None,
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -111,6 +117,9 @@ def conv2d(
         padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
             (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
             the other side). No padded copy of the batch is made or kept.
+        residual: what is added to the result, before the activation; None for nothing. With the
+            result's shape, dtype and device it is part of the operator, and what lies between is
+            never there as a whole; anything else is added behind it, as ``+`` would.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -149,6 +158,7 @@ def conv2d(
         activation,
         algorithm,
         padding_mode,
+        residual,
     )
 
 
@@ -162,6 +172,7 @@ def conv3d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    residual: Tensor | None = None,
     activation: str | None = None,
     algorithm: str = "auto",
 ) -> Tensor:
@@ -183,6 +194,9 @@ def conv3d(
         padding_mode: what stands around the input: "zeros", or its own elements: "reflect"
             (mirrored, without the edge itself), "replicate" (the edge repeated), "circular" (from
             the other side). No padded copy of the batch is made or kept.
+        residual: what is added to the result, before the activation; None for nothing. With the
+            result's shape, dtype and device it is part of the operator, and what lies between is
+            never there as a whole; anything else is added behind it, as ``+`` would.
         activation: None, or "relu", which is fused.
         algorithm: "auto", or the name of the one that must serve.
 
@@ -217,4 +231,5 @@ def conv3d(
         activation,
         algorithm,
         padding_mode,
+        residual,
     )

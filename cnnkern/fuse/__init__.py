@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A model with its convolutions doing what follows them: BatchNorm, ReLU, max pooling."""
+"""A model with its convolutions doing what follows: BatchNorm, additions, ReLU, max pooling."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ __all__ = ["fuse"]
 
 
 def fuse(model: Module) -> fx.GraphModule:
-    """Gives a model whose convolutions do the BatchNorm, ReLU and max pooling after them, too.
+    """Gives a model whose convolutions do the BatchNorm, addition, ReLU and pooling after them, too.
 
     Traces the model by torch.fx, then, wherever nothing else uses what lies between:
 
     - In evaluation mode a BatchNorm with running statistics is folded into the weight and bias of
       the convolution before it (1-3 axes, transposed too). In train mode it stays.
+    - What is added to a convolution's result becomes its ``residual``, where it is there before:
+      of the two branches that a network joins, the one that comes later does the addition.
     - A ReLU (layer, function or method) after a convolution becomes its ``activation="relu"``.
     - MaxPool2d after Conv2d, with a ReLU between, after, or none, makes both a
       :class:`cnnkern.nn.ConvBlock2d`.
@@ -69,7 +71,7 @@ def fuse(model: Module) -> fx.GraphModule:
         <BLANKLINE>
         fused at  what
         0         BatchNorm2d 1 folded, ReLU 2 fused, MaxPool2d 3 fused
-        4         nothing: ReLU6 5 is no ReLU, BatchNorm or MaxPool2d
+        4         nothing: ReLU6 5 is no BatchNorm, addition, ReLU or MaxPool2d
     """
     require_module("fuse", model)
     owners = Counter(
@@ -90,6 +92,8 @@ def _apply(fused: fx.GraphModule, chain: Chain) -> None:
     conv: Any = convert(fused.get_submodule(chain.name))
     if chain.norm is not None:
         fold(conv, fused.get_submodule(str(chain.norm.target)))
+    if chain.addition is not None:
+        chain.node.kwargs = {"residual": chain.other(chain.addition)}
     if chain.relu is not None:
         conv.activation = "relu"
     if chain.pool is not None:
@@ -100,7 +104,7 @@ def _apply(fused: fx.GraphModule, chain: Chain) -> None:
         conv.pool_size, conv.pool_stride = p["kernel_size"], p["stride"]
         conv.pool_padding, conv.pool_dilation = p["padding"], p["dilation"]
         conv.ceil_mode = p["ceil_mode"]
-    for node in (chain.norm, chain.relu, chain.pool):
+    for node in (chain.norm, chain.addition, chain.relu, chain.pool):
         if node is not None:
             node.replace_all_uses_with(chain.node)
             fused.graph.erase_node(node)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ __all__ = ["Chain", "chains"]
 
 _CONVOLUTIONS = tuple(getattr(convs, name) for name in convs.__all__)
 _RELUS = (torch.nn.functional.relu, torch.nn.functional.relu_, torch.relu, torch.relu_)
+_ADDITIONS = (operator.add, torch.add)
 _POOLS: tuple[Any, ...] = (
     torch.nn.functional.max_pool2d,
     torch.max_pool2d,
@@ -73,6 +75,14 @@ _VIEWS = {
 }
 
 
+@dataclass(frozen=True)
+class _Model:
+    # What is traced: its layers by path, the order of its calls, how many modules hold a parameter.
+    modules: dict[str, Module]
+    order: dict[fx.Node, int]
+    owners: dict[int, int]
+
+
 @dataclass
 class Chain:
     """A call of a convolution with the calls after it that it can do, too.
@@ -84,11 +94,17 @@ class Chain:
     name: str
     node: fx.Node
     norm: fx.Node | None = None
+    addition: fx.Node | None = None
     relu: fx.Node | None = None
     pool: fx.Node | None = None
     pooling: dict[str, Any] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
     reason: str = ""
+
+    def other(self, addition: fx.Node) -> Any:
+        """Gives what an addition adds to the convolution's result."""
+        first, second = addition.args
+        return second if first in (self.node, self.norm) else first
 
 
 def chains(traced: fx.GraphModule, owners: dict[int, int]) -> Iterable[Chain]:
@@ -102,6 +118,8 @@ def chains(traced: fx.GraphModule, owners: dict[int, int]) -> Iterable[Chain]:
         One chain for each convolution, layer or function, and for each layer that hides some.
     """
     modules = dict(traced.named_modules(remove_duplicate=False))
+    order = {node: i for i, node in enumerate(traced.graph.nodes)}
+    model = _Model(modules, order, owners)
     called = Counter(
         id(part)
         for node in traced.graph.find_nodes(op="call_module")
@@ -129,19 +147,19 @@ def chains(traced: fx.GraphModule, owners: dict[int, int]) -> Iterable[Chain]:
         if not chain.reason and any(path.startswith(f"{name}.") for path in read):
             chain.reason = "its parameters are used by themselves, too"
         if not chain.reason:
-            _follow(chain, module, modules, owners)
+            _follow(chain, module, model)
         yield chain
 
 
-def _follow(chain: Chain, conv: Any, modules: dict[str, Module], owners: dict[int, int]) -> None:
+def _follow(chain: Chain, conv: Any, model: _Model) -> None:
     last = chain.node
     while not chain.reason:
-        users = [_User(node, modules) for node in last.users]
+        users = [_User(node, model.modules) for node in last.users]
         if len(users) != 1:
             known = [
                 u.label
                 for u in users
-                if u.kind and not _why_not_next(chain, conv, u, modules, owners)
+                if u.kind and not u.unfit(last) and not _why_not_next(chain, conv, u, model)
             ]
             if known:
                 chain.reason = f"its result goes to {len(users)} places, not only {known[0]}"
@@ -149,7 +167,7 @@ def _follow(chain: Chain, conv: Any, modules: dict[str, Module], owners: dict[in
         (user,) = users
         if not user.kind:
             break
-        why = user.unfit(last) or _why_not_next(chain, conv, user, modules, owners)
+        why = user.unfit(last) or _why_not_next(chain, conv, user, model)
         if why is not None:
             chain.reason = f"{user.label} {why}"
             break
@@ -160,14 +178,16 @@ def _follow(chain: Chain, conv: Any, modules: dict[str, Module], owners: dict[in
         chain.reason = "nothing follows that it could do, too"
 
 
-def _why_not_next(
-    chain: Chain, conv: Any, user: _User, modules: dict[str, Module], owners: dict[int, int]
-) -> str | None:
+def _why_not_next(chain: Chain, conv: Any, user: _User, model: _Model) -> str | None:
     has_relu = chain.relu is not None or getattr(conv, "activation", None) is not None
-    if user.kind == "norm":
-        if has_relu or chain.pool is not None:
-            return f"stands after a {'ReLU' if has_relu else 'pool'}"
-        return why_not_folded(conv, user.module, owners)
+    if user.kind in ("norm", "addition"):
+        done = {"a ReLU": has_relu, "a pool": chain.pool, "an addition": chain.addition}
+        for before, there in done.items():
+            if there:
+                return f"stands after {before}"
+        if user.kind == "addition":
+            return _why_not_added(chain, conv, user, model)
+        return why_not_folded(conv, user.module, model.owners)
     if user.kind == "relu":
         return "is a second one" if has_relu else None
     if user.kind == "pool":
@@ -175,18 +195,38 @@ def _why_not_next(
             return "is fused after Conv2d only"
         if chain.pool is not None:
             return "is a second one"
+        if chain.addition is not None:
+            return "stands after an addition"
         arguments = user.pooling()
         if any(isinstance(a, fx.Node) for v in arguments.values() for a in _flat(v)):
             return "has arguments that are computed"
         if arguments.pop("return_indices"):
             return "returns indices, too"
-        if has_relu and _is_changed(user.node, modules):
+        if has_relu and _is_changed(user.node, model.modules):
             return (
                 "makes what is changed in place later, and a fused ReLU needs it for its gradient"
             )
         chain.pooling = arguments
         return None
-    return "is no ReLU, BatchNorm or MaxPool2d"
+    return "is no BatchNorm, addition, ReLU or MaxPool2d"
+
+
+def _why_not_added(chain: Chain, conv: Any, user: _User, model: _Model) -> str | None:
+    if kind_of(conv) not in (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d):
+        return "is fused after Conv1d, Conv2d and Conv3d only"
+    if conv.padding_mode != "zeros":
+        return f"is not fused where padding_mode is {conv.padding_mode!r}"
+    other = chain.other(user.node)
+    if not isinstance(other, fx.Node) or other in (chain.node, chain.norm):
+        return "adds no other tensor"
+    # A convolution cannot wait for what it adds; of two branches it is the later one's.
+    if model.order[other] > model.order[chain.node]:
+        return f"adds {other.name}, which comes after the convolution"
+    between = range(model.order[chain.node] + 1, model.order[user.node])
+    for node, place in model.order.items():
+        if place in between and node is not chain.norm and _writes(node, model.modules):
+            return f"stands behind {node.name}, which changes something in place"
+    return None
 
 
 class _User:
@@ -203,7 +243,11 @@ class _User:
             self.label, self.kind = name, _kind_of_call(node, name)
 
     def unfit(self, before: fx.Node) -> str | None:
-        if self.node.args[:1] != (before,):
+        first = self.node.args[:1] == (before,)
+        if self.kind == "addition":
+            writes = _writes(self.node, {})  # into its first operand
+            first = (first or not writes) and len(self.node.args) == 2 and not self.node.kwargs
+        if not first:
             return "takes it in an unusual way"
         if self.module is None or self.kind == "other":
             return None
@@ -237,9 +281,13 @@ def _kind_of_layer(module: Module) -> str:
 
 def _kind_of_call(node: fx.Node, name: str) -> str:
     if node.op == "call_method":
+        if name in ("add", "add_"):
+            return "addition"
         return "relu" if name in ("relu", "relu_") else "other" if name in _NAMES else ""
     if node.op != "call_function":
         return ""
+    if any(node.target is addition for addition in _ADDITIONS):
+        return "addition"
     if any(node.target is relu for relu in _RELUS):
         return "relu"
     if any(node.target is pool for pool in _POOLS):
@@ -255,16 +303,24 @@ def _is_conv_function(node: fx.Node) -> bool:
 def _is_changed(node: fx.Node, modules: dict[str, Module]) -> bool:
     # Whether something writes into what a call made, also through other views of it.
     for user in node.users:
-        module = modules[str(user.target)] if user.op == "call_module" else None
-        call = user.target if module is None else type(module)
-        name = str(getattr(call, "__name__", call))
-        if getattr(module, "inplace", user.kwargs.get("inplace", False)):
+        if _writes(user, modules):
             return True
-        if name.endswith("_") and not name.endswith("__"):
-            return True
-        if name.lower() in _VIEWS and _is_changed(user, modules):
+        if _name_of(user, modules).lower() in _VIEWS and _is_changed(user, modules):
             return True
     return False
+
+
+def _writes(node: fx.Node, modules: dict[str, Module]) -> bool:
+    module = modules[str(node.target)] if node.op == "call_module" else None
+    if getattr(module, "inplace", node.kwargs.get("inplace", "out" in node.kwargs)):
+        return True
+    name = _name_of(node, modules)
+    return name.endswith("_") and not name.endswith("__")
+
+
+def _name_of(node: fx.Node, modules: dict[str, Module]) -> str:
+    call = type(modules[str(node.target)]) if node.op == "call_module" else node.target
+    return str(getattr(call, "__name__", call))
 
 
 def _unfit(conv: Module) -> str | None:

@@ -40,7 +40,14 @@ class _Conv(Extras):
             self.padding = tuple(map(tuple, padding))  # type: ignore[arg-type]
 
 
-class Conv1d(_Conv, torch.nn.Conv1d):
+class _WithResidual(_Conv):
+    # Any rank, with an addition behind it.
+    def forward(self, input: Tensor, *, residual: Tensor | None = None) -> Tensor:
+        """Convolves, and adds ``residual`` before the activation, as functional's conv does."""
+        return self._conv_forward(input, self.weight, self.bias, residual)
+
+
+class Conv1d(_WithResidual, torch.nn.Conv1d):
     """torch.nn.Conv1d over cnnkern: ``(N, C, L) -> (N, K, P)``, or both without N.
 
     Args:
@@ -61,7 +68,7 @@ class Conv1d(_Conv, torch.nn.Conv1d):
 
     Shape:
         weight ``(K, C / groups, R)``, bias ``(K,)``; input and output as
-        cnnkern.functional.conv1d.
+        cnnkern.functional.conv1d. The call takes its ``residual``, too.
 
     Raises:
         ValueError: as torch.nn.Conv1d; an unknown activation or algorithm.
@@ -109,7 +116,13 @@ class Conv1d(_Conv, torch.nn.Conv1d):
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         return F.conv1d(
             input,
             weight,
@@ -119,12 +132,13 @@ class Conv1d(_Conv, torch.nn.Conv1d):
             self.dilation,
             self.groups,
             padding_mode=self.padding_mode,
+            residual=residual,
             activation=self.activation,
             algorithm=self.algorithm,
         )
 
 
-class Conv2d(_Conv, torch.nn.Conv2d):
+class Conv2d(_WithResidual, torch.nn.Conv2d):
     """torch.nn.Conv2d over cnnkern: ``(N, C, H, W) -> (N, K, P, Q)``, or both without N.
 
     Args:
@@ -145,7 +159,7 @@ class Conv2d(_Conv, torch.nn.Conv2d):
 
     Shape:
         weight ``(K, C / groups, R, S)``, bias ``(K,)``; input and output as
-        cnnkern.functional.conv2d.
+        cnnkern.functional.conv2d. The call takes its ``residual``, too.
 
     Raises:
         ValueError: as torch.nn.Conv2d; an unknown activation or algorithm.
@@ -196,7 +210,13 @@ class Conv2d(_Conv, torch.nn.Conv2d):
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         return F.conv2d(
             input,
             weight,
@@ -206,12 +226,13 @@ class Conv2d(_Conv, torch.nn.Conv2d):
             self.dilation,
             self.groups,
             padding_mode=self.padding_mode,
+            residual=residual,
             activation=self.activation,
             algorithm=self.algorithm,
         )
 
 
-class Conv3d(_Conv, torch.nn.Conv3d):
+class Conv3d(_WithResidual, torch.nn.Conv3d):
     """torch.nn.Conv3d over cnnkern: ``(N, C, D, H, W) -> (N, K, O, P, Q)``, or both without N.
 
     Args:
@@ -232,7 +253,7 @@ class Conv3d(_Conv, torch.nn.Conv3d):
 
     Shape:
         weight ``(K, C / groups, T, R, S)``, bias ``(K,)``; input and output as
-        cnnkern.functional.conv3d.
+        cnnkern.functional.conv3d. The call takes its ``residual``, too.
 
     Raises:
         ValueError: as torch.nn.Conv3d; an unknown activation or algorithm.
@@ -281,7 +302,13 @@ class Conv3d(_Conv, torch.nn.Conv3d):
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _conv_forward(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
         return F.conv3d(
             input,
             weight,
@@ -291,6 +318,7 @@ class Conv3d(_Conv, torch.nn.Conv3d):
             self.dilation,
             self.groups,
             padding_mode=self.padding_mode,
+            residual=residual,
             activation=self.activation,
             algorithm=self.algorithm,
         )

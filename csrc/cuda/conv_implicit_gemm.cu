@@ -30,7 +30,7 @@ struct Call {
   const ConvProblem& g;
   bool gradient;
   const WeightView& w;
-  const void* bias;
+  const void *bias, *residual;
   ImplicitCut cut;
   char* workspace;
   Stream stream;
@@ -39,11 +39,12 @@ struct Call {
   bool across = true;               // whether filters are read where their columns lie side by side
 
   Call(const ConvProblem& problem, bool input_grad, const WeightView& weight, const void* b,
-       const ImplicitCut& into, void* room, Stream on)
+       const void* added, const ImplicitCut& into, void* room, Stream on)
       : g(problem),
         gradient(input_grad),
         w(weight),
         bias(b),
+        residual(added),
         cut(into),
         workspace(static_cast<char*>(room)),
         stream(on),
@@ -111,10 +112,16 @@ Filters filters_of(const Call& call) {
           d * h * w * padded, 1,     {h * w * padded, w * padded, padded}};
 }
 
+// Of some samples.
+struct Result {
+  const void* residual;
+  void* y;
+};
+
 // All but how many tiles there are.
 ImplicitGatherParameters parameters_of(const Call& call, const Phases& phases,
                                        const Filters& filters, int64_t samples, const void* x,
-                                       void* y, const Extent& destination_size) {
+                                       const Result& to, const Extent& destination_size) {
   ImplicitGatherParameters p{};
   for (size_t i = 0; i < 3; ++i) {
     for (size_t j = 0; j < phases[i].size(); ++j) {
@@ -134,7 +141,8 @@ ImplicitGatherParameters parameters_of(const Call& call, const Phases& phases,
   p.x = x;
   p.w = filters.data;
   p.bias = call.bias;
-  p.y = y;
+  p.residual = to.residual;
+  p.y = to.y;
   p.samples = int32_t(samples);
   p.channels = int32_t(call.source.padded);
   p.columns = int32_t(call.columns);
@@ -151,17 +159,18 @@ ImplicitGatherParameters parameters_of(const Call& call, const Phases& phases,
   p.height_phases = Divisor<int32_t>(int64_t(phases[1].size()));
   p.width_phases = Divisor<int32_t>(int64_t(phases[2].size()));
   p.relu = call.g.relu;
-  p.vectors = p.y_channel == 1 && call.columns % call.chunk == 0 && is_aligned(y, 16);
+  p.vectors = p.y_channel == 1 && call.columns % call.chunk == 0 && is_aligned(to.y, 16) &&
+              is_aligned(to.residual, 16);
   return p;
 }
 
 void launch_phases(const Call& call, const Phases& phases, const Filters& filters, int64_t samples,
-                   const void* x, void* y, float* sums) {
+                   const void* x, const Result& to, float* sums) {
   const int64_t pixels = most_pixels(phases, samples);
   const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
   const int64_t pixel_tiles = ceil_div(pixels, mma_rows(call.cut.tile));
   ImplicitGatherParameters p =
-      parameters_of(call, phases, filters, samples, x, y, call.destination_size());
+      parameters_of(call, phases, filters, samples, x, to, call.destination_size());
   p.part_steps = int32_t(implicit_parts(call.g, call.direction()).steps);
   p.sums = sums;
   p.phase_pixels = Divisor<int32_t>(pixels);
@@ -181,7 +190,7 @@ void launch_phases(const Call& call, const Phases& phases, const Filters& filter
   });
 }
 
-// launch(filters, samples, x and y of these samples, room for the sums of parts) for as many
+// launch(filters, samples, x and result of these samples, room for the sums of parts) for as many
 // samples at a time as one launch reads. destination_size: of y.
 template <class Launch>
 void run(const Call& call, const void* x, void* y, const Extent& destination_size,
@@ -205,27 +214,30 @@ void run(const Call& call, const void* x, void* y, const Extent& destination_siz
                     from, packed, call.stream);
       from = packed;
     }
-    launch(filters, samples, from, static_cast<char*>(y) + n * result, sums);
+    const Result to{call.residual ? static_cast<const char*>(call.residual) + n * result : nullptr,
+                    static_cast<char*>(y) + n * result};
+    launch(filters, samples, from, to, sums);
   }
 }
 
 void run(const Call& call, const void* x, void* y) {
   const auto launches = phase_launches(call.g, call.gradient, kAxisPhases);
   run(call, x, y, call.destination_size(),
-      [&](const Filters& filters, int64_t samples, const void* from, void* to, float* sums) {
+      [&](const Filters& filters, int64_t samples, const void* from, const Result& to,
+          float* sums) {
         for (const Phases& phases : launches)
           launch_phases(call, phases, filters, samples, from, to, sums);
       });
 }
 
 void launch_pool(const Call& call, const PoolProblem& pool, const ImplicitPoolTiles& tiles,
-                 const Filters& filters, int64_t samples, const void* x, void* y) {
+                 const Filters& filters, int64_t samples, const void* x, const Result& to) {
   const Phases phases = phase_launches(call.g, false, 1).front();
   const ImplicitLoads loads = call.loads(filters.across);
   const int64_t pixel_tiles = tiles.in_launch(samples);
   const int64_t column_tiles = ceil_div(call.columns, mma_columns(call.cut.tile));
   ImplicitPoolParameters p{};
-  p.conv = parameters_of(call, phases, filters, samples, x, y, pool.output);
+  p.conv = parameters_of(call, phases, filters, samples, x, to, pool.output);
   p.conv.column_tiles = Divisor<int32_t>(column_tiles);
   p.conv.pixel_tiles = Divisor<int32_t>(pixel_tiles);
   int64_t rows = 1, windows = 1;
@@ -258,25 +270,25 @@ void launch_pool(const Call& call, const PoolProblem& pool, const ImplicitPoolTi
 }  // namespace
 
 void conv_implicit_gemm_forward(const ConvProblem& g, const void* x, const WeightView& w,
-                                const void* bias, const ImplicitCut& cut, void* y, void* workspace,
-                                Stream stream) {
-  run(Call(g, false, w, bias, cut, workspace, stream), x, y);
+                                const void* bias, const void* residual, const ImplicitCut& cut,
+                                void* y, void* workspace, Stream stream) {
+  run(Call(g, false, w, bias, residual, cut, workspace, stream), x, y);
 }
 
 void conv_implicit_gemm_input_grad(const ConvProblem& g, const void* dy, const WeightView& w,
                                    const void* bias, const ImplicitCut& cut, void* dx,
                                    void* workspace, Stream stream) {
-  run(Call(g, true, w, bias, cut, workspace, stream), dy, dx);
+  run(Call(g, true, w, bias, nullptr, cut, workspace, stream), dy, dx);
 }
 
 void conv_implicit_gemm_pool(const ConvProblem& g, const PoolProblem& pool,
                              const ImplicitPoolTiles& tiles, MmaTileSize tile, const void* x,
                              const WeightView& w, const void* bias, void* y, void* workspace,
                              Stream stream) {
-  Call call(g, false, w, bias, {tile, 1}, workspace, stream);
+  Call call(g, false, w, bias, nullptr, {tile, 1}, workspace, stream);
   call.across = false;
   run(call, x, y, pool.output,
-      [&](const Filters& filters, int64_t samples, const void* from, void* to, float*) {
+      [&](const Filters& filters, int64_t samples, const void* from, const Result& to, float*) {
         launch_pool(call, pool, tiles, filters, samples, from, to);
       });
 }

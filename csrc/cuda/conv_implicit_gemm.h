@@ -13,10 +13,11 @@
 
 namespace cnnkern::cuda {
 
-// bias (K values) may be null. The cut is one of implicit_cuts; it changes no bit of a result.
+// bias (K values) and residual, which lies as y does and is added before the ReLU, may be null. The
+// cut is one of implicit_cuts; it changes no bit of a result.
 void conv_implicit_gemm_forward(const ConvProblem&, const void* x, const WeightView& w,
-                                const void* bias, const ImplicitCut&, void* y, void* workspace,
-                                Stream);
+                                const void* bias, const void* residual, const ImplicitCut&, void* y,
+                                void* workspace, Stream);
 // bias (C values, may be null) and problem.relu serve the transposed convolution.
 void conv_implicit_gemm_input_grad(const ConvProblem&, const void* dy, const WeightView& w,
                                    const void* bias, const ImplicitCut&, void* dx, void* workspace,

@@ -23,6 +23,7 @@ struct ImplicitGatherParameters {
   Axis axis[3][kAxisPhases];
 
   const void *x, *w, *bias;
+  const void* residual;  // lies as y does, and is added to it before the ReLU; or null
   void* y;
   int32_t samples, channels, columns;  // channels and columns of one group
   int32_t x_sample, x_group, x_axis[3];

@@ -6,6 +6,7 @@
 //   else taps, then channels. Its order depends on nothing else: not on the batch, not on the tile.
 #pragma once
 #include <limits>
+#include <type_traits>
 
 #include "conv_implicit_gemm_gather.h"
 #include "grid.h"
@@ -165,16 +166,17 @@ constexpr int kGatherBuffers =
     GatherStaging<T, Tile>::kBytes > Tile::kStages* Tile::kStage ? GatherStaging<T, Tile>::kBytes
                                                                  : Tile::kStages* Tile::kStage;
 
-// From shared memory to y: along channels where these lie side by side, else along pixels.
-template <class T, class Tile>
-__device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
-                             const int32_t* destination, T* y, int columns) {
+// move(run, staged, at) for each run of elements that a thread moves between shared memory and y's
+// place: along channels where these lie side by side, else along pixels. run: how many, a constant.
+template <class T, class Tile, class Move>
+__device__ void each_staged(const ImplicitGatherParameters& p, const int32_t* destination,
+                            int columns, const Move& move) {
   constexpr int kPitch = GatherStaging<T, Tile>::kPitch, kRun = kLanes<T>;
   if (p.vectors) {
     for (int i = int(threadIdx.x); i < Tile::kM * (Tile::kN / kRun); i += Tile::kThreads) {
       const int row = i / (Tile::kN / kRun), column = i % (Tile::kN / kRun) * kRun;
       if (destination[row] < 0 || column >= columns) continue;
-      store<kRun>(y + destination[row] + column, load<kRun>(staged + row * kPitch + column));
+      move(std::integral_constant<int, kRun>(), row * kPitch + column, destination[row] + column);
     }
     return;
   }
@@ -183,7 +185,7 @@ __device__ void store_staged(const ImplicitGatherParameters& p, const T* staged,
     const int row = along_channels ? i / Tile::kN : i % Tile::kM;
     const int column = along_channels ? i % Tile::kN : i / Tile::kM;
     if (destination[row] < 0 || column >= columns) continue;
-    y[destination[row] + column * p.y_channel] = staged[row * kPitch + column];
+    move(std::integral_constant<int, 1>(), row * kPitch + column, destination[row] + column * p.y_channel);
   }
 }
 
@@ -339,13 +341,27 @@ __global__ void __launch_bounds__(Tile::kThreads)
   T* const staged = reinterpret_cast<T*>(raw);
   const T* const bias =
       p.bias ? static_cast<const T*>(p.bias) + group * p.columns + first_column : nullptr;
+  const int32_t first = (group * p.columns + first_column) * p.y_channel;
+  if (p.residual) {
+    const T* const residual = static_cast<const T*>(p.residual) + first;
+    each_staged<T, Tile>(p, destination, columns, [&](auto run, int to, int32_t at) {
+      store<run.value>(staged + to, load<run.value>(residual + at));
+    });
+    __syncthreads();
+  }
   sums.for_each_pair([&](int row, int column, float low, float high) {
-    store<2>(staged + row * GatherStaging<T, Tile>::kPitch + column,
-             result_pair(p, bias, column, columns, low, high));
+    T* const pair = staged + row * GatherStaging<T, Tile>::kPitch + column;
+    if (p.residual && destination[row] >= 0) {
+      low += column < columns ? widen(pair[0]) : 0;
+      high += column + 1 < columns ? widen(pair[1]) : 0;
+    }
+    store<2>(pair, result_pair(p, bias, column, columns, low, high));
   });
   __syncthreads();
-  T* const y = static_cast<T*>(p.y) + (group * p.columns + first_column) * p.y_channel;
-  store_staged<T, Tile>(p, staged, destination, y, columns);
+  T* const y = static_cast<T*>(p.y) + first;
+  each_staged<T, Tile>(p, destination, columns, [&](auto run, int from, int32_t at) {
+    store<run.value>(y + at, load<run.value>(staged + from));
+  });
 }
 
 template <MmaTileSize size, bool parts>

@@ -110,6 +110,15 @@ void check_bias(const char* op, const Tensor& bias, const Tensor& input, const I
               channels, "), got ", sizes_of<I>(bias));
 }
 
+// What is added to a result has its shape.
+template <class I>
+void check_residual(const char* op, const Tensor& residual, const Tensor& input,
+                    const std::vector<I>& shape) {
+  check_types(op, input, "input", residual, "residual");
+  TORCH_CHECK(sizes_of<I>(residual) == List<I>(shape), op, ": expected residual of shape ",
+              List<I>(shape), ", got ", sizes_of<I>(residual));
+}
+
 inline Border border_of(const char* op, std::string_view padding_mode) {
   const auto border = value_of<Border>(kBorders, std::string(padding_mode));
   TORCH_CHECK_VALUE(border.has_value(), op, ": expected padding_mode to be 'zeros', 'reflect', ",

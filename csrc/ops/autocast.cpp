@@ -2,6 +2,8 @@
 // Under torch.autocast convolutions run in its lower precision, as torch's own do; pools keep the
 // type of their input. Gradients are computed in the types that the forward pass saved.
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/relu.h>
 #include <torch/library.h>
 
 #include "call_block.h"
@@ -30,6 +32,21 @@ Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bia
   const c10::impl::ExcludeDispatchKeyGuard once(key_of(device));
   return call_conv(cast<device>(input), cast<device>(weight), cast<device>(bias), relu,
                    {stride, padding, dilation, std::move(groups), algorithm});
+}
+
+// A residual of another precision is added as torch adds it, after the convolution.
+template <c10::DeviceType device>
+Tensor conv_add(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                const Tensor& residual, SymInts stride, SymInts padding, SymInts dilation,
+                c10::SymInt groups, bool relu, std::string_view algorithm) {
+  const c10::impl::ExcludeDispatchKeyGuard once(key_of(device));
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  const Tensor x = cast<device>(input), w = cast<device>(weight);
+  const OptionalTensor b = cast<device>(bias);
+  if (residual.scalar_type() == x.scalar_type())
+    return call_conv_add(x, w, b, residual, relu, geometry);
+  const Tensor y = at::add(call_conv(x, w, b, false, geometry), residual);
+  return relu ? at::relu(y) : y;
 }
 
 template <c10::DeviceType device>
@@ -70,12 +87,14 @@ TORCH_LIBRARY_IMPL(cnnkern, AutocastCPU, m) {
   m.impl("conv_border", conv_border<c10::DeviceType::CPU>);
   m.impl("conv_block", conv_block<c10::DeviceType::CPU>);
   m.impl("conv", conv<c10::DeviceType::CPU>);
+  m.impl("conv_add", conv_add<c10::DeviceType::CPU>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CPU>);
 }
 TORCH_LIBRARY_IMPL(cnnkern, Autocast, m) {
   m.impl("conv_border", conv_border<c10::DeviceType::CUDA>);
   m.impl("conv_block", conv_block<c10::DeviceType::CUDA>);
   m.impl("conv", conv<c10::DeviceType::CUDA>);
+  m.impl("conv_add", conv_add<c10::DeviceType::CUDA>);
   m.impl("conv_input_grad", conv_input_grad<c10::DeviceType::CUDA>);
 }
 

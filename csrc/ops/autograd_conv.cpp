@@ -4,7 +4,7 @@
 //   conv(x, w):          d x = input_grad(g, w)   d w = weight_grad(g, x)
 //   input_grad(dy, w):   d dy = conv(g, w)        d w = weight_grad(dy, g)
 //   weight_grad(dy, x):  d dy = conv(x, g)        d x = input_grad(dy, g)
-// A fused ReLU differentiates from its output, so that nothing else is saved for it.
+// What conv adds gets g itself. A fused ReLU differentiates from its output, so that nothing else is saved for it.
 #include <ATen/ops/add.h>
 #include <ATen/ops/threshold_backward.h>
 #include <torch/library.h>
@@ -75,7 +75,7 @@ struct ConvBackward final : TracedNode<ConvBackward> {
   }
 
   variable_list backward_of_map(const Tensor& incoming) {
-    variable_list result(3);
+    variable_list result(gradients());
     if (!incoming.defined()) return result;
     const Tensor g = relu ? at::threshold_backward(incoming, output.unpack(), 0) : incoming;
     const bool bias = wants(2);
@@ -95,6 +95,7 @@ struct ConvBackward final : TracedNode<ConvBackward> {
       result[2] = Tensor();
     else if (!result[2].defined())
       result[2] = channel_sum(g);
+    if (result.size() > 3 && wants(3)) result[3] = g;
     return result;
   }
 
@@ -115,13 +116,15 @@ struct ConvBackward final : TracedNode<ConvBackward> {
 };
 
 // Each of a and b is saved for the gradient of the other.
-NodePtr record(Kind kind, const Tensor& a, const Tensor& b, const Tensor& bias, bool relu,
-               const ConvGeometry& geometry) {
-  if (!torch::autograd::compute_requires_grad(a, b, bias)) return {};
+NodePtr record(Kind kind, const Tensor& a, const Tensor& b, const Tensor& bias,
+               const Tensor& residual, bool relu, const ConvGeometry& geometry) {
+  if (!torch::autograd::compute_requires_grad(a, b, bias, residual)) return {};
   auto* node = new ConvBackward(kind, relu, geometry);
   NodePtr owner = own(node);
   if (kind == Kind::weight_grad)
     node->set_next_edges(torch::autograd::collect_next_edges(a, b));
+  else if (residual.defined())
+    node->set_next_edges(torch::autograd::collect_next_edges(a, b, bias, residual));
   else
     node->set_next_edges(torch::autograd::collect_next_edges(a, b, bias));
   const bool of_a = node->should_compute_output(0), of_b = node->should_compute_output(1);
@@ -132,19 +135,21 @@ NodePtr record(Kind kind, const Tensor& a, const Tensor& b, const Tensor& bias, 
   return owner;
 }
 
-// The map itself, below autograd; its history; its tangent.
+// The map itself, below autograd; its history; its tangent. A residual may be undefined.
 Tensor differentiable_map(Kind kind, const Tensor& a, const Tensor& b, const OptionalTensor& bias,
-                          SymInts input_size, bool relu, const ConvGeometry& geometry) {
+                          const Tensor& residual, SymInts input_size, bool relu,
+                          const ConvGeometry& geometry) {
   const auto map = [&](const Tensor& u, const Tensor& v, const OptionalTensor& w, bool with_relu) {
     return kind == Kind::conv ? call_conv(u, v, w, with_relu, geometry)
                               : call_conv_input_grad(u, v, w, input_size, with_relu, geometry);
   };
   const Tensor bias_or_none = bias.value_or(Tensor());
-  const NodePtr owner = record(kind, a, b, bias_or_none, relu, geometry);
+  const NodePtr owner = record(kind, a, b, bias_or_none, residual, relu, geometry);
   Tensor y, y_alias;
   {
     const at::AutoDispatchBelowAutograd below;
-    y = map(a, b, bias, relu);
+    y = residual.defined() ? call_conv_add(a, b, bias, residual, relu, geometry)
+                           : map(a, b, bias, relu);
     // An alias: a Node that held its own output would never be freed.
     if (relu && owner) y_alias = y.detach();
   }
@@ -152,8 +157,8 @@ Tensor differentiable_map(Kind kind, const Tensor& a, const Tensor& b, const Opt
     if (relu) static_cast<ConvBackward*>(owner.get())->output = SavedVariable(y_alias, false);
     torch::autograd::set_history(y, owner);
   }
-  const bool bias_moves = has_tangent(bias_or_none);
-  if (has_tangent(a) || has_tangent(b) || bias_moves) {
+  const bool bias_moves = has_tangent(bias_or_none), residual_moves = has_tangent(residual);
+  if (has_tangent(a) || has_tangent(b) || bias_moves || residual_moves) {
     const OptionalTensor bias_tangent =
         bias_moves ? OptionalTensor(tangent(bias_or_none)) : std::nullopt;
     Tensor t;
@@ -162,7 +167,8 @@ Tensor differentiable_map(Kind kind, const Tensor& a, const Tensor& b, const Opt
       const Tensor u = map(primal(a), tangent(b), t.defined() ? std::nullopt : bias_tangent, false);
       t = t.defined() ? at::add(t, u) : u;
     }
-    if (!t.defined()) t = expand_channels(*bias_tangent, y.sym_sizes()).contiguous();
+    if (!t.defined() && bias_moves) t = expand_channels(*bias_tangent, y.sym_sizes()).contiguous();
+    if (residual_moves) t = t.defined() ? at::add(t, tangent(residual)) : tangent(residual).clone();
     if (relu) t = at::threshold_backward(t, primal(y), 0);
     set_tangent(y, t);
   }
@@ -173,14 +179,21 @@ Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bia
             SymInts padding, SymInts dilation, c10::SymInt groups, bool relu,
             std::string_view algorithm) {
   const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
-  return differentiable_map(Kind::conv, input, weight, bias, {}, relu, geometry);
+  return differentiable_map(Kind::conv, input, weight, bias, {}, {}, relu, geometry);
+}
+
+Tensor conv_add(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                const Tensor& residual, SymInts stride, SymInts padding, SymInts dilation,
+                c10::SymInt groups, bool relu, std::string_view algorithm) {
+  const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
+  return differentiable_map(Kind::conv, input, weight, bias, residual, {}, relu, geometry);
 }
 
 Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const OptionalTensor& bias,
                        SymInts input_size, SymInts stride, SymInts padding, SymInts dilation,
                        c10::SymInt groups, bool relu, std::string_view algorithm) {
   const ConvGeometry geometry{stride, padding, dilation, std::move(groups), algorithm};
-  return differentiable_map(Kind::input_grad, grad_output, weight, bias, input_size, relu,
+  return differentiable_map(Kind::input_grad, grad_output, weight, bias, {}, input_size, relu,
                             geometry);
 }
 
@@ -188,7 +201,7 @@ std::tuple<Tensor, Tensor> differentiable_weight_grad(const Tensor& grad_output,
                                                       const Tensor& input, SymInts weight_size,
                                                       bool bias_grad,
                                                       const ConvGeometry& geometry) {
-  const NodePtr owner = record(Kind::weight_grad, grad_output, input, {}, false, geometry);
+  const NodePtr owner = record(Kind::weight_grad, grad_output, input, {}, {}, false, geometry);
   std::tuple<Tensor, Tensor> result;
   {
     const at::AutoDispatchBelowAutograd below;
@@ -231,7 +244,7 @@ Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTens
   const ConvGeometry geometry{stride,    padding,
                               dilation,  std::move(groups),
                               algorithm, border_of(user_name(kConv, input.dim()), padding_mode)};
-  return differentiable_map(Kind::conv, input, weight, bias, {}, relu, geometry);
+  return differentiable_map(Kind::conv, input, weight, bias, {}, {}, relu, geometry);
 }
 
 Tensor conv_border_input_grad(const Tensor& grad_output, const Tensor& weight, SymInts input_size,
@@ -241,7 +254,8 @@ Tensor conv_border_input_grad(const Tensor& grad_output, const Tensor& weight, S
       stride,    padding,
       dilation,  std::move(groups),
       algorithm, border_of(user_name(kConvInputGrad, grad_output.dim()), padding_mode)};
-  return differentiable_map(Kind::input_grad, grad_output, weight, {}, input_size, false, geometry);
+  return differentiable_map(Kind::input_grad, grad_output, weight, {}, {}, input_size, false,
+                            geometry);
 }
 
 std::tuple<Tensor, Tensor> conv_border_weight_grad(const Tensor& grad_output, const Tensor& input,
@@ -262,6 +276,7 @@ TORCH_LIBRARY_IMPL(cnnkern, Autograd, m) {
   m.impl("conv_border_input_grad", conv_border_input_grad);
   m.impl("conv_border_weight_grad", conv_border_weight_grad);
   m.impl("conv", conv);
+  m.impl("conv_add", conv_add);
   m.impl("conv_input_grad", conv_input_grad);
   m.impl("conv_weight_grad", conv_weight_grad);
 }

@@ -68,6 +68,14 @@ inline Tensor call_conv(const Tensor& input, const Tensor& weight, const Optiona
                            SymInts, c10::SymInt, bool, std::string_view)>("cnnkern::conv");
   return op.call(input, weight, bias, g.stride, g.padding, g.dilation, g.groups, relu, g.algorithm);
 }
+inline Tensor call_conv_add(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                            const Tensor& residual, bool relu, const ConvGeometry& g) {
+  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&,
+                                              const Tensor&, SymInts, SymInts, SymInts, c10::SymInt,
+                                              bool, std::string_view)>("cnnkern::conv_add");
+  return op.call(input, weight, bias, residual, g.stride, g.padding, g.dilation, g.groups, relu,
+                 g.algorithm);
+}
 inline Tensor call_conv_input_grad(const Tensor& grad_output, const Tensor& weight,
                                    const OptionalTensor& bias, SymInts input_size, bool relu,
                                    const ConvGeometry& g) {

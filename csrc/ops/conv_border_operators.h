@@ -105,49 +105,29 @@ struct PaddedBlocks {
 };
 
 template <class Backend>
-Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTensor& optional_bias,
+Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
                    IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups,
                    bool relu, std::string_view padding_mode, std::string_view algorithm) {
   const at::AutoDispatchBelowADInplaceOrView below;
-  const char* const op = user_name(kConv, input.dim());
-  const Border border = border_of(op, padding_mode);
-  const Tensor bias = optional_bias.value_or(Tensor());
-  check_rank(op, "weight", weight.dim(), input.dim());
-  check_types(op, input, "input", weight, "weight");
-  const auto args =
-      conv_arguments<int64_t>(op, input.sizes(), weight.sizes(), stride, padding, dilation, groups);
-  const auto shape = checked([&] {
-    const auto output = conv_output_shape(args);
-    check_border(args, border);
-    return output;
-  });
-  check_bias<int64_t>(op, bias, input, shape[1]);
-  const typename Backend::Guard on_device(input);
-  const auto format = memory_format(input);
-  const ConvProblem problem = make_problem(args, data_type(input), format_of(format),
-                                           bias.defined(), relu, /*transposed=*/false);
-  const Algorithm chosen = checked(
-      [&] { return Backend::choose(problem, Direction::forward, std::string(algorithm), input); });
-  const Tensor y = Backend::allocate(shape, input.options(), format);
-  if (y.numel() == 0) return y;
-  if (weight.numel() == 0) {
-    fill_with_bias(y, bias, relu);
-    return y;
-  }
-  const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
+  const ForwardCall<Backend> call(input, weight, bias, stride, padding, dilation, groups, relu,
+                                  algorithm);
+  const Border border = border_of(call.op, padding_mode);
+  checked([&] { check_border(call.args, border); });
+  if (call.y.numel() == 0) return call.y;
   if constexpr (Backend::kIndexesBorders) {
-    Backend::forward(op, problem, chosen, input, weight, dense_bias, y, border);
-    return y;
+    Backend::forward(call.op, call.problem, call.chosen, input, weight, call.bias, call.y, border);
+    return call.y;
   }
-  auto blocks = PaddedBlocks::of<Backend>(args, input, format, bias.defined(), relu);
+  auto blocks =
+      PaddedBlocks::of<Backend>(call.args, input, call.format, call.bias.defined(), relu);
   for_each_block(blocks.images, blocks.at_a_time, [&](int64_t first, int64_t count) {
     blocks.problem.n = count;
     const Tensor padded = blocks.scratch.narrow(0, 0, count);
-    fill_border(args, border, input.narrow(0, first, count), padded);
-    Backend::forward(op, blocks.problem, chosen, padded, weight, dense_bias,
-                     y.narrow(0, first, count));
+    fill_border(call.args, border, input.narrow(0, first, count), padded);
+    Backend::forward(call.op, blocks.problem, call.chosen, padded, weight, call.bias,
+                     call.y.narrow(0, first, count));
   });
-  return y;
+  return call.y;
 }
 
 template <class Backend>

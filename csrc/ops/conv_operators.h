@@ -27,33 +27,58 @@ inline void fill_with_bias(const Tensor& y, const Tensor& bias, bool relu) {
   y.copy_((relu ? at::relu(bias) : bias).view(column));
 }
 
+// A forward convolution: its arguments checked, its algorithm chosen, its result allocated.
 template <class Backend>
-Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& optional_bias,
+struct ForwardCall {
+  const char* op;
+  ConvArguments<int64_t> args;
+  std::vector<int64_t> shape;  // of y
+  Tensor bias;                 // contiguous, or undefined
+  typename Backend::Guard on_device;
+  at::MemoryFormat format;
+  ConvProblem problem;
+  Algorithm chosen;
+  Tensor y;
+
+  ForwardCall(const Tensor& input, const Tensor& weight, const OptionalTensor& optional_bias,
+              IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups,
+              bool relu, std::string_view algorithm)
+      : op(user_name(kConv, input.dim())),
+        args(checked_arguments(input, weight, stride, padding, dilation, groups)),
+        shape(checked([&] { return conv_output_shape(args); })),
+        bias(optional_bias.value_or(Tensor())),
+        on_device(input),
+        format(memory_format(input)) {
+    check_bias<int64_t>(op, bias, input, shape[1]);
+    problem = make_problem(args, data_type(input), format_of(format), bias.defined(), relu,
+                           /*transposed=*/false);
+    chosen = checked([&] {
+      return Backend::choose(problem, Direction::forward, std::string(algorithm), input);
+    });
+    if (bias.defined()) bias = bias.contiguous();
+    y = Backend::allocate(shape, input.options(), format);
+  }
+
+ private:
+  ConvArguments<int64_t> checked_arguments(const Tensor& input, const Tensor& weight,
+                                           IntArrayRef stride, IntArrayRef padding,
+                                           IntArrayRef dilation, int64_t groups) const {
+    check_rank(op, "weight", weight.dim(), input.dim());
+    check_types(op, input, "input", weight, "weight");
+    return conv_arguments<int64_t>(op, input.sizes(), weight.sizes(), stride, padding, dilation,
+                                   groups);
+  }
+};
+
+template <class Backend>
+Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
             IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation, int64_t groups,
             bool relu, std::string_view algorithm) {
-  const char* const op = user_name(kConv, input.dim());
-  const Tensor bias = optional_bias.value_or(Tensor());
-  check_rank(op, "weight", weight.dim(), input.dim());
-  check_types(op, input, "input", weight, "weight");
-  const auto args =
-      conv_arguments<int64_t>(op, input.sizes(), weight.sizes(), stride, padding, dilation, groups);
-  const auto shape = checked([&] { return conv_output_shape(args); });
-  check_bias<int64_t>(op, bias, input, shape[1]);
-  const typename Backend::Guard on_device(input);
-  const auto format = memory_format(input);
-  const ConvProblem problem = make_problem(args, data_type(input), format_of(format),
-                                           bias.defined(), relu, /*transposed=*/false);
-  const Algorithm chosen = checked(
-      [&] { return Backend::choose(problem, Direction::forward, std::string(algorithm), input); });
-  const Tensor y = Backend::allocate(shape, input.options(), format);
-  if (y.numel() == 0) return y;
-  if (weight.numel() == 0) {
-    fill_with_bias(y, bias, relu);
-    return y;
-  }
-  const Tensor dense_bias = bias.defined() ? bias.contiguous() : bias;
-  Backend::forward(op, problem, chosen, input, weight, dense_bias, y);
-  return y;
+  const ForwardCall<Backend> call(input, weight, bias, stride, padding, dilation, groups, relu,
+                                  algorithm);
+  if (call.y.numel() != 0)
+    Backend::forward(call.op, call.problem, call.chosen, input, weight, call.bias, call.y);
+  return call.y;
 }
 
 template <class Backend>

@@ -35,6 +35,10 @@ struct CpuConv {
                         view_of(y), parallel_for());
     });
   }
+  static bool forward_added(const char*, const ConvProblem&, Algorithm, const Tensor&,
+                            const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
+    return false;
+  }
   static bool forward_pooled(const char*, const ConvProblem&, Algorithm, const PoolProblem&,
                              const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
     return false;

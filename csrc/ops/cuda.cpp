@@ -25,10 +25,10 @@ void refuse(const c10::OperatorHandle& op, torch::jit::Stack*) {
 
 TORCH_LIBRARY_IMPL(cnnkern, CUDA, m) {
   for (const char* name :
-       {"conv", "conv_input_grad", "conv_weight_grad", "conv_border", "conv_border_input_grad",
-        "conv_border_weight_grad", "conv_block", "conv_block_grad", "max_pool", "max_pool_grad",
-        "max_pool_gather", "max_pool_indices", "avg_pool", "avg_pool_grad", "max_unpool",
-        "max_unpool_grad"})
+       {"conv", "conv_add", "conv_input_grad", "conv_weight_grad", "conv_border",
+        "conv_border_input_grad", "conv_border_weight_grad", "conv_block", "conv_block_grad",
+        "max_pool", "max_pool_grad", "max_pool_gather", "max_pool_indices", "avg_pool",
+        "avg_pool_grad", "max_unpool", "max_unpool_grad"})
     m.impl(name, torch::CppFunction::makeFromBoxedFunction<&refuse>());
 }
 

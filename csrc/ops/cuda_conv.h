@@ -43,7 +43,7 @@ struct CudaConv {
     const Tensor x = input.contiguous(layout(problem));
     if (chosen == Algorithm::im2col) return im2col_forward(op, problem, x, w, bias, y);
     if (chosen == Algorithm::implicit_gemm)
-      return implicit_gemm(op, problem, Direction::forward, x, w, bias, y);
+      return implicit_gemm(op, problem, Direction::forward, x, w, bias, Tensor(), y);
     const auto run =
         chosen == Algorithm::depthwise ? cuda::conv_depthwise_forward : cuda::conv_direct_forward;
     const Argument from("input", x, Use::in), by("weight", w, Use::in);
@@ -51,6 +51,16 @@ struct CudaConv {
     launch(op, [&] {
       run(problem, from.data(), weight_view(by, w), plus.data(), to.data(), current_stream(x));
     });
+  }
+  // Convolution and addition by one kernel, if it is the chosen one that can; else false.
+  static bool forward_added(const char* op, const ConvProblem& problem, Algorithm chosen,
+                            const Tensor& input, const Tensor& w, const Tensor& bias,
+                            const Tensor& residual, const Tensor& y) {
+    if (chosen != Algorithm::implicit_gemm) return false;
+    const at::MemoryFormat format = layout(problem);
+    implicit_gemm(op, problem, Direction::forward, input.contiguous(format), w, bias,
+                  residual.contiguous(format), y);
+    return true;
   }
   // Convolution and max pool by one kernel, where its tiles cover the windows; else false.
   static bool forward_pooled(const char* op, const ConvProblem& problem, Algorithm chosen,
@@ -68,7 +78,7 @@ struct CudaConv {
     const Tensor dy = grad.contiguous(layout(problem));
     if (chosen == Algorithm::im2col) return im2col_input_grad(op, problem, dy, w, bias, dx);
     if (chosen == Algorithm::implicit_gemm)
-      return implicit_gemm(op, problem, Direction::input_grad, dy, w, bias, dx);
+      return implicit_gemm(op, problem, Direction::input_grad, dy, w, bias, Tensor(), dx);
     const auto run = chosen == Algorithm::depthwise ? cuda::conv_depthwise_input_grad
                                                     : cuda::conv_direct_input_grad;
     const Argument from("grad_output", dy, Use::in), by("weight", w, Use::in);

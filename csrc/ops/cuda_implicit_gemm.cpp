@@ -50,18 +50,23 @@ std::optional<cuda::ImplicitCut>& emulated_cut() {
 #endif
 
 void implicit_gemm(const char* op, const ConvProblem& g, Direction direction, const Tensor& input,
-                   const Tensor& w, const Tensor& bias, const Tensor& y) {
+                   const Tensor& w, const Tensor& bias, const Tensor& residual, const Tensor& y) {
   const bool forward = direction == Direction::forward;
-  const auto run = forward ? cuda::conv_implicit_gemm_forward : cuda::conv_implicit_gemm_input_grad;
   const cuda::ImplicitCut cut = cut_for(g, direction, input);
   const Tensor x = aligned(input), packed = room(op, g, direction, cut.split, x);
+  const Tensor addend = residual.defined() ? aligned(residual) : residual;
   const Argument from(forward ? "input" : "grad_output", x, Use::in), by("weight", w, Use::in);
-  const Argument plus("bias", bias, Use::in);
+  const Argument plus("bias", bias, Use::in), added("residual", addend, Use::in);
   const Argument to(forward ? "output" : "input gradient", y, Use::out);
   const Argument between("workspace", packed, Use::out);
   launch(op, [&] {
-    run(g, from.data(), weight_view(by, w), plus.data(), cut, to.data(), between.data(),
-        current_stream(x));
+    if (forward)
+      cuda::conv_implicit_gemm_forward(g, from.data(), weight_view(by, w), plus.data(),
+                                       added.data(), cut, to.data(), between.data(),
+                                       current_stream(x));
+    else
+      cuda::conv_implicit_gemm_input_grad(g, from.data(), weight_view(by, w), plus.data(), cut,
+                                          to.data(), between.data(), current_stream(x));
   });
 }
 

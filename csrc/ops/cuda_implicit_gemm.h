@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Convolution on tensor cores: csrc/cuda/conv_implicit_gemm.h on torch's tensors. Activations are
-// dense in the problem's format; bias and bias gradient may be undefined.
+// dense in the problem's format; bias, residual and bias gradient may be undefined.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -12,9 +12,10 @@
 
 namespace cnnkern::ops {
 
-// Forward, or input gradient: of x (dy) into y (dx).
+// Forward, with a residual added to it, or input gradient: of x (dy) into y (dx).
 void implicit_gemm(const char* op, const ConvProblem&, Direction, const at::Tensor& x,
-                   const at::Tensor& w, const at::Tensor& bias, const at::Tensor& y);
+                   const at::Tensor& w, const at::Tensor& bias, const at::Tensor& residual,
+                   const at::Tensor& y);
 // Forward and the max pool after it, into y.
 void implicit_gemm_pool(const char* op, const ConvProblem&, const PoolProblem&,
                         const cuda::ImplicitPoolTiles&, const at::Tensor& x, const at::Tensor& w,

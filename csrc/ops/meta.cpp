@@ -17,8 +17,9 @@ Tensor empty(const std::vector<SymInt>& shape, const at::TensorOptions& options,
   return at::empty_symint(shape, options.memory_format(format));
 }
 
-Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, SymInts stride,
-            SymInts padding, SymInts dilation, SymInt groups, bool, std::string_view) {
+Tensor conv_with(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                 const Tensor& residual, SymInts stride, SymInts padding, SymInts dilation,
+                 SymInt groups) {
   const char* const op = user_name(kConv, input.dim());
   check_rank(op, "weight", weight.dim(), input.dim());
   check_types(op, input, "input", weight, "weight");
@@ -27,7 +28,19 @@ Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bia
                                                     stride, padding, dilation, groups));
   });
   check_bias<SymInt>(op, bias.value_or(Tensor()), input, shape[1]);
+  if (residual.defined()) check_residual<SymInt>(op, residual, input, shape);
   return empty(shape, input.options(), memory_format(input));
+}
+
+Tensor conv(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, SymInts stride,
+            SymInts padding, SymInts dilation, SymInt groups, bool, std::string_view) {
+  return conv_with(input, weight, bias, Tensor(), stride, padding, dilation, std::move(groups));
+}
+
+Tensor conv_add(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                const Tensor& residual, SymInts stride, SymInts padding, SymInts dilation,
+                SymInt groups, bool, std::string_view) {
+  return conv_with(input, weight, bias, residual, stride, padding, dilation, std::move(groups));
 }
 
 Tensor conv_input_grad(const Tensor& grad_output, const Tensor& weight, const OptionalTensor& bias,
@@ -144,6 +157,7 @@ Tensor avg_pool_grad(const Tensor& grad_output, SymInts input_size, SymInts kern
 
 TORCH_LIBRARY_IMPL(cnnkern, Meta, m) {
   m.impl("conv", conv);
+  m.impl("conv_add", conv_add);
   m.impl("conv_input_grad", conv_input_grad);
   m.impl("conv_weight_grad", conv_weight_grad);
   m.impl("max_pool", max_pool);

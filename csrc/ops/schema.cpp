@@ -18,6 +18,11 @@ TORCH_LIBRARY(cnnkern, m) {
       "SymInt[] padding, SymInt[] dilation, SymInt groups, bool bias_grad, str algorithm) -> "
       "(Tensor, Tensor)");
 
+  // The result plus residual, which has its shape; then the ReLU.
+  m.def(
+      "conv_add(Tensor input, Tensor weight, Tensor? bias, Tensor residual, SymInt[] stride, "
+      "SymInt[] padding, SymInt[] dilation, SymInt groups, bool relu, str algorithm) -> Tensor");
+
   // The same three with what surrounds the input taken from it: padding_mode is reflect, replicate
   // or circular.
   m.def(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What compiled autograd asks of a Node: all that its backward pass depends on, and a call for the
 // graph being traced, of a function whose arguments are the incoming gradients and those values.
-// A derived Node has a default constructor; backward(grads), which computes the i-th gradient only
-// if wants(i); and visit(each), which gives `each` every member in a fixed order.
+// A derived Node has a default constructor; backward(grads), which computes the i-th of gradients()
+// only if wants(i); and visit(each), which gives `each` every member in a fixed order.
 #pragma once
 #include <torch/csrc/dynamo/compiled_autograd.h>
 
@@ -17,6 +17,8 @@ struct TracedNode : Node {
   bool wants(size_t i) const {
     return wanted_.empty() ? task_should_compute_output(i) : wanted_[i];
   }
+
+  size_t gradients() const { return wanted_.empty() ? num_outputs() : wanted_.size(); }
 
   variable_list apply(variable_list&& grads) override {
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -71,6 +71,10 @@ def _conv_samples(rank: int) -> dict[str, Sample]:
     return {
         "conv": Sample("conv", (x, w, b), (*rest, False, "auto")),
         "conv with ReLU": Sample("conv", (x, w, b), (*rest, True, "auto")),
+        "conv_add": Sample("conv_add", (x, w, b, _normal(*g.shape)), (*rest, False, "auto")),
+        "conv_add with ReLU": Sample(
+            "conv_add", (x, w, b, _normal(*g.shape)), (*rest, True, "auto")
+        ),
         "conv_input_grad": Sample(
             "conv_input_grad", (g, w, _normal(input[1])), (size, *rest, False, "auto")
         ),
