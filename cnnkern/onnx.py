@@ -25,9 +25,9 @@ def translation_table() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Returns what torch.onnx.export must know to write models with cnnkern's layers.
 
     Give it as ``custom_translation_table``. Convolutions become Conv and ConvTranspose, pools
-    MaxPool and AveragePool, a residual an Add, a fused ReLU a Relu. Batches, and the sizes of images where they may
-    be unknown in ONNX too, may be dynamic; transposed convolutions and max pools with indices need
-    the sizes of their images.
+    MaxPool and AveragePool, a residual an Add, a fused ReLU a Relu. Batches, and the sizes of
+    images where they may be unknown in ONNX too, may be dynamic; transposed convolutions and max
+    pools with indices need the sizes of their images.
 
     Returns:
         For each operator that a forward pass calls, the function that writes it.

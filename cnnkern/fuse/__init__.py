@@ -19,7 +19,7 @@ __all__ = ["fuse"]
 
 
 def fuse(model: Module) -> fx.GraphModule:
-    """Gives a model whose convolutions do the BatchNorm, addition, ReLU and pooling after them, too.
+    """Gives a model whose convolutions do BatchNorm, addition, ReLU and pool after them, too.
 
     Traces the model by torch.fx, then, wherever nothing else uses what lies between:
 

@@ -18,26 +18,27 @@ bool may_take_pixels(const ConvProblem& g, Direction direction, Algorithm algori
 }
 
 void gather(const ConvProblem& g, Direction direction, Algorithm algorithm, const View& x,
-            const View& w, const void* bias, const View& y, const ParallelFor& parallel) {
-  if (algorithm == Algorithm::winograd) return winograd_conv(g, direction, x, w, bias, y, parallel);
+            const View& w, const Addends& added, const View& y, const ParallelFor& parallel) {
+  if (algorithm == Algorithm::winograd)
+    return winograd_conv(g, direction, x, w, added, y, parallel);
   if (may_take_pixels(g, direction, algorithm) &&
-      pixels_conv(g, direction, x, w, bias, y, parallel))
+      pixels_conv(g, direction, x, w, added, y, parallel))
     return;
   if (algorithm == Algorithm::depthwise)
-    return depthwise_conv(g, direction, x, w, bias, y, parallel);
-  gather_conv(g, direction, algorithm, x, w, bias, y, parallel);
+    return depthwise_conv(g, direction, x, w, added, y, parallel);
+  gather_conv(g, direction, algorithm, x, w, added, y, parallel);
 }
 
 }  // namespace
 
 void conv_forward(const ConvProblem& g, Algorithm algorithm, const View& x, const View& w,
-                  const void* bias, const View& y, const ParallelFor& parallel) {
-  gather(g, Direction::forward, algorithm, x, w, bias, y, parallel);
+                  const Addends& added, const View& y, const ParallelFor& parallel) {
+  gather(g, Direction::forward, algorithm, x, w, added, y, parallel);
 }
 
 void conv_input_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& w,
                      const void* bias, const View& dx, const ParallelFor& parallel) {
-  gather(g, Direction::input_grad, algorithm, dy, w, bias, dx, parallel);
+  gather(g, Direction::input_grad, algorithm, dy, w, {bias, nullptr}, dx, parallel);
 }
 
 void conv_weight_grad(const ConvProblem& g, Algorithm algorithm, const View& dy, const View& x,

@@ -6,8 +6,14 @@
 
 namespace cnnkern::cpu {
 
-// y of problem.output from x of problem.input; bias (K values, contiguous) may be null.
-void conv_forward(const ConvProblem&, Algorithm, const View& x, const View& w, const void* bias,
+// What a forward convolution adds to its sums, before the ReLU; each may be null.
+struct Addends {
+  const void* bias;      // K values, contiguous
+  const void* residual;  // with the sizes and strides of y
+};
+
+// y of problem.output from x of problem.input.
+void conv_forward(const ConvProblem&, Algorithm, const View& x, const View& w, const Addends&,
                   const View& y, const ParallelFor&);
 // dx of problem.input from dy of problem.output; bias (C values) and problem.relu serve the
 // transposed convolution, whose forward this is.

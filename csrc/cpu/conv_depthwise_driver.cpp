@@ -62,7 +62,7 @@ InputGradPhases phases_of(const ConvProblem& g, Direction direction,
 }  // namespace
 
 void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, const View& w,
-                    const void* bias, const View& y, const ParallelFor& parallel) {
+                    const Addends& added, const View& y, const ParallelFor& parallel) {
   const bool gradient = direction == Direction::input_grad;
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const int64_t element = compute_size(g.dtype), multiplier = g.k / g.c;
@@ -81,7 +81,7 @@ void depthwise_conv(const ConvProblem& g, Direction direction, const View& x, co
   common.out_parts = gradient ? 1 : multiplier;
   common.channel_block = channel_block(g.c, x.stride[1] * common.in_parts == 1, k.lanes);
   common.channel_blocks = divide_up(g.c, common.channel_block);
-  static_cast<Operands&>(common) = operands_of(g, x, bias, y);
+  static_cast<Operands&>(common) = operands_of(g, x, added, y);
   const bool readable =
       size_of(g.dtype) == element && g.c % k.lanes == 0 && x.stride[1] * common.in_parts == 1;
 

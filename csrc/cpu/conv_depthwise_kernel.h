@@ -47,7 +47,7 @@ inline void depthwise_out_tile(const DepthwiseCall& g, const A* x, const int64_t
   const A* source[kHeight];
   for (int j = 0; j < kHeight; ++j) source[j] = row_start(x, pixels[j]);
   TileOutput<A> to = out;
-  for (; vector < end; ++vector, to.y += n, to.bias += to.bias ? n : 0) {
+  for (; vector < end; ++vector) {
     const DepthwiseFilters at = filters_at<A>(vector, all_vectors, g.filter_count);
     const A* const filters = static_cast<const A*>(g.filters) + at.offset;
     Vec<A> acc[kHeight][1] = {};
@@ -58,6 +58,9 @@ inline void depthwise_out_tile(const DepthwiseCall& g, const A* x, const int64_t
       for (int j = 0; j < kHeight; ++j) acc[j][0] += load(source[j] + tap) * filter;
     }
     store_tile<A, kHeight, 1>(to, destination, nullptr, acc, true);
+    to.y += n;
+    to.bias += to.bias ? n : 0;
+    to.residual += to.residual ? n : 0;
     for (int j = 0; j < kHeight; ++j) source[j] += n;
   }
 }
@@ -160,7 +163,8 @@ inline void depthwise(const DepthwiseCall& g, const GatherScratch& scratch, int6
     if constexpr (std::is_same_v<T, A>) {
       if (whole_vectors) {
         const A* const bias = g.bias ? static_cast<const A*>(g.bias) + c0 : nullptr;
-        const TileOutput<A> out{static_cast<A*>(g.y) + c0, bias, g.relu};
+        A* const y = static_cast<A*>(g.y) + c0;
+        const TileOutput<A> out{y, bias, residual_at(g, y), g.relu};
         for_each_tile(pixels, kDepthwiseTile, [&](int height, int64_t at) {
           DepthwiseTiles<A>::out(height)(g, source, scratch.source + at, offsets, c0 / n,
                                          (c0 + channels) / n, out, scratch.destination + at);
@@ -191,9 +195,9 @@ inline void depthwise(const DepthwiseCall& g, const GatherScratch& scratch, int6
           if (g.bias)
             for (int64_t lane = 0; lane < width; ++lane)
               bias[lane] = static_cast<const T*>(g.bias)[k + lane * g.out_parts];
-          store_sums<T>(sums, 1, count, width, g.bias ? bias : nullptr, g.relu,
-                        scratch.destination + p, scratch.stretch + p, filter_stride,
-                        static_cast<T*>(g.y) + k * g.ys[1]);
+          T* const y = static_cast<T*>(g.y) + k * g.ys[1];
+          store_sums<T>(sums, 1, count, width, {g.bias ? bias : nullptr, residual_at(g, y), g.relu},
+                        scratch.destination + p, scratch.stretch + p, filter_stride, y);
         }
       }
     }

@@ -89,7 +89,7 @@ GatherCall call_of(const ConvProblem& g, const Shape& s, Algorithm algorithm, Ax
 }  // namespace
 
 void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm, const View& x,
-                 const View& w, const void* bias, const View& y, const ParallelFor& parallel) {
+                 const View& w, const Addends& added, const View& y, const ParallelFor& parallel) {
   const bool gradient = direction == Direction::input_grad;
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const Shape shape(g, gradient);
@@ -120,7 +120,7 @@ void gather_conv(const ConvProblem& g, Direction direction, Algorithm algorithm,
   for (const Region& region : regions) {
     const Axes& axes = region.axes;
     calls.push_back(call_of(g, shape, algorithm, axes, cost_of(axes, shape) / std::max(cost, 1.0),
-                            k, operands_of(g, x, bias, y), x.border));
+                            k, operands_of(g, x, added, y), x.border));
     task.widen(calls.back().blocks, k);
     chunks += 2 * count_chunks(axes, shape.cin);
     runs += 2 * count_runs(axes, shape.cin);

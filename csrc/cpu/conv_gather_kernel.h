@@ -73,9 +73,13 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
         const int64_t k = kb * kMaxVectors * n, first_filter = group * g.cout + k;
         const T* const bias = g.bias ? static_cast<const T*>(g.bias) + first_filter : nullptr;
         T* const out = y + first_filter * g.ys[1];
+        const Epilogue<T> end{bias, residual_at(g, out), g.relu};
         // Whole vectors of the type computed in, that lie so in memory, leave from registers.
         const bool direct =
             std::is_same_v<T, A> && g.ys[1] == 1 && g.cout - k >= vectors * n && g.chunks;
+        if (!direct)
+          prefetch_residual(end, count, smaller(vectors * n, g.cout - k), scratch.destination + p,
+                            g.ys[1]);
         if (!g.chunks) clear(sums, count * vectors * n);
         for (int64_t c = 0; c < g.chunks; ++c) {
           for_each_tile(count, tile_height(vectors), [&](int height, int64_t at) {
@@ -83,16 +87,16 @@ inline void gather(const GatherCall& g, const GatherScratch& scratch, int64_t be
             A* const tile_sums = sums + at * vectors * n;
             if constexpr (std::is_same_v<T, A>) {
               if (direct && c + 1 == g.chunks)
-                return Tiles<A>::gather_out(vectors, height)(source, pixel, chunks[c], filter,
-                                                             tile_sums, c == 0, {out, bias, g.relu},
-                                                             scratch.destination + p + at);
+                return Tiles<A>::gather_out(vectors, height)(
+                    source, pixel, chunks[c], filter, tile_sums, c == 0,
+                    {out, bias, end.residual, g.relu}, scratch.destination + p + at);
             }
             Tiles<A>::gather(vectors, height)(source, pixel, chunks[c], filter, tile_sums, c == 0);
           });
           filter += (chunks[c].terms + chunks[c].skipped) * vectors * n;
         }
         if (!direct)
-          store_sums<T>(sums, vectors, count, g.cout - k, bias, g.relu, scratch.destination + p,
+          store_sums<T>(sums, vectors, count, g.cout - k, end, scratch.destination + p,
                         scratch.stretch + p, g.ys[1], out);
       }
     }

@@ -19,7 +19,8 @@ struct Operands {
   Strides xs;
   void* y;
   Strides ys;
-  const void* bias;  // a value for each channel of y, or null
+  const void* bias;      // a value for each channel of y, or null
+  const void* residual;  // a value for each element of y, where y has it, or null
   bool relu;
 };
 // The same of a weight gradient.

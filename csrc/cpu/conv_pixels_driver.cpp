@@ -122,7 +122,7 @@ struct Layout {
 }  // namespace
 
 bool pixels_conv(const ConvProblem& g, Direction direction, const View& x, const View& w,
-                 const void* bias, const View& y, const ParallelFor& parallel) {
+                 const Addends& added, const View& y, const ParallelFor& parallel) {
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   if (x.border != Border::zeros || !pixels_serve(g, direction, k.lanes)) return false;
   Layout layout(g, direction, g.n, k);
@@ -130,7 +130,7 @@ bool pixels_conv(const ConvProblem& g, Direction direction, const View& x, const
   const bool gradient = direction == Direction::input_grad;
   const int64_t element = layout.element;
   PixelCall& call = layout.call;
-  static_cast<Operands&>(call) = operands_of(g, x, bias, y);
+  static_cast<Operands&>(call) = operands_of(g, x, added, y);
 
   Scratch scratch(Scratch::call, Scratch::size_of<char>(layout.filters() * element) +
                                      Scratch::size_of<int64_t>(layout.taps));

@@ -110,25 +110,31 @@ inline void pack_pixels(const PixelCall& g, const Extent& at, const Extent& size
     }
 }
 
-// A row of one phase and channel, to every step-th element of y.
+// A row of one phase and channel, to every step-th element of y. residual: where y is, or null.
 template <class T, class A = Compute<T>>
-inline void store_pixels(const A* sums, int64_t pixels, A bias, bool relu, T* y, int64_t step) {
+inline void store_pixels(const A* sums, int64_t pixels, A bias, const T* residual, bool relu, T* y,
+                         int64_t step) {
   constexpr int n = lanes<A>;
   const Vec<A> b = splat(bias);
   for (int64_t i = 0; i < pixels; i += n) {
-    const Vec<A> value = finish<A>(load(sums + i) + b, relu);
+    Vec<A> value = load(sums + i) + b;
     if (step == 1) {
-      store_first(y + i, value, pixels - i);
+      if (residual) value += load_first(residual + i, pixels - i);
+      store_first(y + i, finish<A>(value, relu), pixels - i);
       continue;
     }
-    alignas(CNNKERN_WIDTH) A one[n];
-    store(one, value);
+    alignas(CNNKERN_WIDTH) A one[n] = {};
     const int64_t count = smaller(n, pixels - i);
+    if (residual) {
+      for (int64_t j = 0; j < count; ++j) one[j] = load_one(residual + (i + j) * step);
+      value += load(one);
+    }
+    store(one, finish<A>(value, relu));
     for (int64_t j = 0; j < count; ++j) store_one(y + (i + j) * step, one[j]);
   }
 }
 
-// Rows of two phases whose columns lie side by side in y.
+// Rows of two phases whose columns lie side by side in y; forward convolutions have but one.
 template <class T, class A = Compute<T>>
 inline void store_pixel_pairs(const A* even, const A* odd, int64_t pixels, A bias, bool relu,
                               T* y) {
@@ -220,7 +226,8 @@ inline void pixels(const PixelCall& g, const PixelScratch& scratch, int64_t begi
           if (pairs)
             store_pixel_pairs<T>(from, from + g.cout * g.sums_plane, width + odd, bias, g.relu, to);
           else
-            store_pixels<T>(from, width, bias, g.relu, to, phase.axes[2].spacing * g.ys[4]);
+            store_pixels<T>(from, width, bias, residual_at(g, to), g.relu, to,
+                            phase.axes[2].spacing * g.ys[4]);
         }
       }
     });

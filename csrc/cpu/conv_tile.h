@@ -47,11 +47,18 @@ CNNKERN_INLINE void clear_sums(Vec<A> (&acc)[kHeight][kVectors]) {
 // Pixels of a weight gradient, taps of a depthwise convolution: as Chunk::block is for the others.
 constexpr int64_t kBlockedTerms = 64;
 
+// What lies in the residual where y has an element; null where there is none.
+template <class T>
+CNNKERN_INLINE const T* residual_at(const Operands& g, const T* y) {
+  if (!g.residual) return nullptr;
+  return static_cast<const T*>(g.residual) + (y - static_cast<const T*>(g.y));
+}
+
 // Where a tile's results go that need no other layout or type: y[destination[pixel] + filter].
 template <class A>
 struct TileOutput {
   A* y;
-  const A* bias;  // or null
+  const A *bias, *residual;  // or null
   bool relu;
 };
 template <class A, int kHeight, int kVectors>
@@ -71,6 +78,12 @@ CNNKERN_INLINE void store_tile(TileOutput<A> out, const int64_t* destination, co
 #pragma GCC unroll 16
       for (int j = 0; j < kHeight; ++j) acc[j][v] += bias;
     }
+  }
+  if (out.residual) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kHeight; ++j)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) acc[j][v] += load(out.residual + destination[j] + v * n);
   }
   if (out.relu) {
 #pragma GCC unroll 16
@@ -137,6 +150,11 @@ template <class A, int kHeight, int kVectors>
 inline void gather_out_tile(const A* x, const int64_t* pixels, const Chunk& chunk, const A* filters,
                             A* sums, bool first, const TileOutput<A>& out,
                             const int64_t* destination) {
+  // Pieces far apart, which no hardware foresees, are on their way while the tile adds up.
+  if (out.residual)
+    for (int j = 0; j < kHeight; ++j)
+      for (int v = 0; v < kVectors; ++v)
+        __builtin_prefetch(out.residual + destination[j] + v * lanes<A>);
   gather_terms<A, kHeight, kVectors>(x, pixels, chunk, filters, sums, first, &out, destination);
 }
 

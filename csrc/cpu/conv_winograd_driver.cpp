@@ -137,11 +137,11 @@ Axes one_tap() {
 }  // namespace
 
 void winograd_conv(const ConvProblem& g, Direction direction, const View& x, const View& w,
-                   const void* bias, const View& y, const ParallelFor& parallel) {
+                   const Addends& added, const View& y, const ParallelFor& parallel) {
   const Shape s(g, direction);
   // A tile rounded up may reach past what another border than zeros reads.
   if (s.empty || x.border != Border::zeros)
-    return gather_conv(g, direction, Algorithm::direct, x, w, bias, y, parallel);
+    return gather_conv(g, direction, Algorithm::direct, x, w, added, y, parallel);
   const ConvTypeKernels& k = kernels().conv->type[int(g.dtype)];
   const bool gradient = direction == Direction::input_grad;
 
@@ -151,7 +151,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   call.groups = s.groups;
   call.cin = s.cin;
   call.cout = s.cout;
-  static_cast<Operands&>(call) = operands_of(g, x, bias, y);
+  static_cast<Operands&>(call) = operands_of(g, x, added, y);
   const FilterSizes filters(s, k);
   const Axes tap = one_tap();
   call.chunks = count_chunks(tap, s.cin);
@@ -212,7 +212,7 @@ void winograd_conv(const ConvProblem& g, Direction direction, const View& x, con
   };
   for (int64_t first = 0; first < filters.all_blocks; first += filters.blocks)
     pass(first, std::min(filters.blocks, filters.all_blocks - first));
-  if (!finite) gather_conv(g, direction, Algorithm::direct, x, w, bias, y, parallel);
+  if (!finite) gather_conv(g, direction, Algorithm::direct, x, w, added, y, parallel);
 }
 
 int64_t winograd_conv_workspace(const ConvProblem& g, Direction direction, int64_t threads) {

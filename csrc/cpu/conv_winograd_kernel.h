@@ -194,6 +194,11 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
       const int64_t row = vectors * n, product_pitch = tiles * row + kLine;
       const A* const filters = static_cast<const A*>(g.filters) + group * g.filter_group +
                                b * kWinogradPoints * filter_pitch(g.cin, kMaxVectors * n);
+      const int64_t k = kb * kMaxVectors * n;
+      T* const y = static_cast<T*>(g.y) + (group * g.cout + k) * g.ys[1];
+      const Epilogue<T> end{bias ? bias + k : nullptr, residual_at(g, y), g.relu};
+      prefetch_residual(end, wanted.pixels(), smaller(row, g.cout - k), scratch.destination,
+                        g.ys[1]);
       for (int p = 0; p < kWinogradPoints; ++p) {
         const A* filter = filters + p * filter_pitch(g.cin, row);
         for (int64_t c = 0; c < g.chunks; ++c) {
@@ -211,10 +216,8 @@ inline bool winograd(const WinogradCall& g, const WinogradScratch& scratch, int6
             transform_result<A>(products + t * row, product_pitch, vectors, wanted.size[2] - i,
                                 wanted.size[3] - j, wanted.size[3] * row, sums + pixel * row);
       });
-      const int64_t k = kb * kMaxVectors * n;
-      store_sums<T>(sums, vectors, wanted.pixels(), g.cout - k, bias ? bias + k : nullptr, g.relu,
-                    scratch.destination, scratch.stretch, g.ys[1],
-                    static_cast<T*>(g.y) + (group * g.cout + k) * g.ys[1]);
+      store_sums<T>(sums, vectors, wanted.pixels(), g.cout - k, end, scratch.destination,
+                    scratch.stretch, g.ys[1], y);
     }
   }
   return finite;

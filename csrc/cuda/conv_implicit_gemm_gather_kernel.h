@@ -185,7 +185,8 @@ __device__ void each_staged(const ImplicitGatherParameters& p, const int32_t* de
     const int row = along_channels ? i / Tile::kN : i % Tile::kM;
     const int column = along_channels ? i % Tile::kN : i / Tile::kM;
     if (destination[row] < 0 || column >= columns) continue;
-    move(std::integral_constant<int, 1>(), row * kPitch + column, destination[row] + column * p.y_channel);
+    move(std::integral_constant<int, 1>(), row * kPitch + column,
+         destination[row] + column * p.y_channel);
   }
 }
 

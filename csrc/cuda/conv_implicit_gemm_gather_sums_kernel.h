@@ -37,8 +37,7 @@ __global__ void __launch_bounds__(kGatherSumsThreads)
   do {
     sum += from[part * pitch];
   } while (++part * p.part_steps < steps);
-  if (p.residual)
-    sum += widen(static_cast<const T*>(p.residual)[to + sample * p.y_sample]);
+  if (p.residual) sum += widen(static_cast<const T*>(p.residual)[to + sample * p.y_sample]);
   if (p.bias) sum += widen(static_cast<const T*>(p.bias)[group * p.columns + column]);
   if (p.relu) sum = sum <= 0 ? 0 : sum;  // NaN stays
   static_cast<T*>(p.y)[to + sample * p.y_sample] = narrow<T>(sum);

@@ -4,7 +4,8 @@
 //   conv(x, w):          d x = input_grad(g, w)   d w = weight_grad(g, x)
 //   input_grad(dy, w):   d dy = conv(g, w)        d w = weight_grad(dy, g)
 //   weight_grad(dy, x):  d dy = conv(x, g)        d x = input_grad(dy, g)
-// What conv adds gets g itself. A fused ReLU differentiates from its output, so that nothing else is saved for it.
+// What conv adds gets g itself. A fused ReLU differentiates from its output, so that nothing else
+// is saved for it.
 #include <ATen/ops/add.h>
 #include <ATen/ops/threshold_backward.h>
 #include <torch/library.h>

@@ -70,9 +70,10 @@ inline Tensor call_conv(const Tensor& input, const Tensor& weight, const Optiona
 }
 inline Tensor call_conv_add(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
                             const Tensor& residual, bool relu, const ConvGeometry& g) {
-  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&,
-                                              const Tensor&, SymInts, SymInts, SymInts, c10::SymInt,
-                                              bool, std::string_view)>("cnnkern::conv_add");
+  static const auto op =
+      find_operator<Tensor(const Tensor&, const Tensor&, const OptionalTensor&, const Tensor&,
+                           SymInts, SymInts, SymInts, c10::SymInt, bool, std::string_view)>(
+          "cnnkern::conv_add");
   return op.call(input, weight, bias, residual, g.stride, g.padding, g.dilation, g.groups, relu,
                  g.algorithm);
 }

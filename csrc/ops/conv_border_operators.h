@@ -118,8 +118,7 @@ Tensor conv_border(const Tensor& input, const Tensor& weight, const OptionalTens
     Backend::forward(call.op, call.problem, call.chosen, input, weight, call.bias, call.y, border);
     return call.y;
   }
-  auto blocks =
-      PaddedBlocks::of<Backend>(call.args, input, call.format, call.bias.defined(), relu);
+  auto blocks = PaddedBlocks::of<Backend>(call.args, input, call.format, call.bias.defined(), relu);
   for_each_block(blocks.images, blocks.at_a_time, [&](int64_t first, int64_t count) {
     blocks.problem.n = count;
     const Tensor padded = blocks.scratch.narrow(0, 0, count);

@@ -29,15 +29,18 @@ struct CpuConv {
   }
   static void forward(const char* op, const ConvProblem& problem, Algorithm chosen, const Tensor& x,
                       const Tensor& w, const Tensor& bias, const Tensor& y,
-                      Border border = Border::zeros) {
+                      Border border = Border::zeros, const Tensor& residual = Tensor()) {
     run(op, [&] {
-      cpu::conv_forward(problem, chosen, view_of(x, border), view_of(w), data_or_null(bias),
-                        view_of(y), parallel_for());
+      cpu::conv_forward(problem, chosen, view_of(x, border), view_of(w),
+                        {data_or_null(bias), data_or_null(residual)}, view_of(y), parallel_for());
     });
   }
-  static bool forward_added(const char*, const ConvProblem&, Algorithm, const Tensor&,
-                            const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
-    return false;
+  static bool forward_added(const char* op, const ConvProblem& problem, Algorithm chosen,
+                            const Tensor& x, const Tensor& w, const Tensor& bias,
+                            const Tensor& residual, const Tensor& y) {
+    const Tensor added = residual.contiguous(memory_format(x));
+    forward(op, problem, chosen, x, w, bias, y, Border::zeros, added);
+    return true;
   }
   static bool forward_pooled(const char*, const ConvProblem&, Algorithm, const PoolProblem&,
                              const Tensor&, const Tensor&, const Tensor&, const Tensor&) {

@@ -326,7 +326,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
   Tensor none(g.dtype, {1, 1, 1, 1, 1}, 0);
   bool good = true;
 
-  const auto with_bias = [&](Reference& r, const Tensor& b) {
+  const auto finish = [&](Reference& r, const Tensor& b, const Tensor* residual) {
     Sizes i;
     for (i[0] = 0; i[0] < r.size[0]; ++i[0])
       for (i[1] = 0; i[1] < r.size[1]; ++i[1])
@@ -334,6 +334,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
           for (i[3] = 0; i[3] < r.size[3]; ++i[3])
             for (i[4] = 0; i[4] < r.size[4]; ++i[4]) {
               if (g.bias) r.add(i, b.get({0, i[1], 0, 0, 0}));
+              if (residual) r.add(i, residual->get(i));
               if (g.relu) r.sum[r.at(i)] = std::max(0.0, r.sum[r.at(i)]);
             }
   };
@@ -342,15 +343,19 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
     w.fill(integers);
     Tensor bias(g.dtype, {1, g.k, 1, 1, 1}, 0);
     bias.fill(integers);
+    Tensor residual = y;  // with its strides
+    residual.fill(integers);
+    const bool added = pick(0, 1);
     Reference r(y.size);
     each_product(g, y, [&](const Sizes& o, const Sizes& i, const Sizes& tap) {
       r.add(o, x.get(i) * w.get(tap));
     });
-    with_bias(r, bias);
+    finish(r, bias, added ? &residual : nullptr);
     const Checker c{g, std::string(name) + " forward", integers, by_tiles};
     const bool same = run_both(y, none, [&](const cpu::ParallelFor& parallel) {
-      cpu::conv_forward(g, algorithm, x.view(), w.view(), g.bias ? bias.view().data : nullptr,
-                        y.view(), parallel);
+      const cpu::Addends addends{g.bias ? bias.view().data : nullptr,
+                                 added ? residual.view().data : nullptr};
+      cpu::conv_forward(g, algorithm, x.view(), w.view(), addends, y.view(), parallel);
     });
     good = (same || c.fail("tasks change bits")) && c.matches(y, r) && good;
   }
@@ -363,7 +368,7 @@ bool check(const ConvProblem& g, Algorithm algorithm, const char* name, bool int
     each_product(g, dy, [&](const Sizes& o, const Sizes& i, const Sizes& tap) {
       r.add(i, dy.get(o) * w.get(tap));
     });
-    with_bias(r, bias);
+    finish(r, bias, nullptr);
     const Checker c{g, std::string(name) + " input gradient", integers, by_tiles};
     const bool same = run_both(dx, none, [&](const cpu::ParallelFor& parallel) {
       cpu::conv_input_grad(g, algorithm, dy.view(), w.view(), g.bias ? bias.view().data : nullptr,

@@ -42,14 +42,14 @@ MUTATIONS = (
     Mutation(
         "a missing bias",
         "cpu/conv_gather_driver.cpp",
-        "operands_of(g, x, bias, y)",
-        "operands_of(g, x, gradient ? bias : nullptr, y)",
+        "operands_of(g, x, added, y)",
+        "operands_of(g, x, {gradient ? added.bias : nullptr, added.residual}, y)",
     ),
     Mutation(
         "a missing bias where lanes are pixels",
         "cpu/conv_pixels_driver.cpp",
-        "operands_of(g, x, bias, y)",
-        "operands_of(g, x, nullptr, y)",
+        "operands_of(g, x, added, y)",
+        "operands_of(g, x, {nullptr, added.residual}, y)",
         "test_conv_pixels.py",
     ),
     Mutation(
@@ -75,8 +75,8 @@ MUTATIONS = (
     Mutation(
         "a missing bias of depthwise convolutions",
         "cpu/conv_depthwise_driver.cpp",
-        "operands_of(g, x, bias, y)",
-        "operands_of(g, x, nullptr, y)",
+        "operands_of(g, x, added, y)",
+        "operands_of(g, x, {nullptr, added.residual}, y)",
     ),
     Mutation(
         "a pool's padding on the wrong side",
@@ -92,6 +92,62 @@ MUTATIONS = (
         "shape.count_padding = true;",
         "test_pool_accuracy.py",
     ),
+)
+
+# Of what is added before a result is stored.
+MUTATIONS += tuple(
+    Mutation(name, file, old, new, f"test_conv_{tests}.py")
+    for name, tests, file, old, new in (
+        (
+            "a residual of another pixel",
+            "add",
+            "cpu/conv_tile.h",
+            "load(out.residual + destination[j] + v * n)",
+            "load(out.residual + destination[0] + v * n)",
+        ),
+        (
+            "a residual of another filter",
+            "add",
+            "cpu/conv_store.h",
+            "load_first(end.residual + at + k * filter_stride, length)",
+            "load_first(end.residual + at, length)",
+        ),
+        (
+            "a residual that stays behind its channels",
+            "add",
+            "cpu/conv_depthwise_kernel.h",
+            "to.residual += to.residual ? n : 0;",
+            "",
+        ),
+        (
+            "a residual of one row only",
+            "add",
+            "cpu/conv_pixels_kernel.h",
+            "if (residual) value +=",
+            "if (residual && i == 0) value +=",
+        ),
+        (
+            "a residual of another group",
+            "implicit_gemm_add",
+            "cuda/conv_implicit_gemm_gather_kernel.h",
+            "static_cast<const T*>(p.residual) + first;",
+            "static_cast<const T*>(p.residual);",
+        ),
+        (
+            "a residual that is not there yet",
+            "implicit_gemm_add",
+            "cuda/conv_implicit_gemm_gather_kernel.h",
+            "load<run.value>(residual + at));\n    });\n    __syncthreads();",
+            "load<run.value>(residual + at));\n    });",
+        ),
+        (
+            "a residual of the first sample only",
+            "implicit_gemm_add",
+            "cuda/conv_implicit_gemm_gather_sums_kernel.h",
+            "(p.residual)[to + sample * p.y_sample]",
+            "(p.residual)[to]",
+        ),
+    )
 )
 
 # Of the implicit matrix product on tensor cores, planted in the emulator.
