@@ -95,8 +95,9 @@ def _conv(
 
 
 def _conv_add(input: _Value, weight: _Value, bias: _Value, residual: _Value, *rest: Any) -> _Value:
-    *lists, relu, algorithm = rest
-    y = _op().Add(_conv(input, weight, bias, *lists, False, algorithm), residual)
+    stride, padding, dilation, groups, relu, algorithm = rest
+    y = _conv(input, weight, bias, stride, padding, dilation, groups, False, algorithm)
+    y = _op().Add(y, residual)
     return _op().Relu(y) if relu else y
 
 

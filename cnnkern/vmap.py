@@ -127,7 +127,8 @@ def _conv_add(
     residual: Tensor,
     *rest: Any,
 ) -> tuple[Tensor, int]:
-    *lists, relu, algorithm = rest
+    stride, padding, dilation, groups, relu, algorithm = rest
+    linear = stride, padding, dilation, groups, False, algorithm
     x_dim, *others, residual_dim = in_dims[:4]
     if x_dim is not None and others == [None, None]:  # a larger batch
         batch = info.batch_size
@@ -135,9 +136,9 @@ def _conv_add(
         y = _OPS.conv_add(_fold(input, x_dim, 0), weight, bias, addend, *rest)
         return _unfold(y, batch, 0)
     if x_dim is None and others == [None, None]:  # one convolution for all
-        y = _OPS.conv(input, weight, bias, *lists, False, algorithm)
+        y = _OPS.conv(input, weight, bias, *linear)
     else:
-        y, at = _conv(info, in_dims, input, weight, bias, *lists, False, algorithm)
+        y, at = _conv(info, in_dims, input, weight, bias, *linear)
         y = y.movedim(at, 0)
     y = y + _front(residual, residual_dim)
     return y.relu() if relu else y, 0

@@ -35,6 +35,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=BACKENDS,
         help="where the backends' tests run; may be given again (default: wherever they can)",
     )
+    parser.addoption("--share", default="0/1", help="I/N: of every N tests the one at place I")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    place, shares = map(int, config.getoption("--share").split("/"))
+    left = [item for i, item in enumerate(items) if i % shares != place]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = items[place::shares]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

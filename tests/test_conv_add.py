@@ -128,7 +128,8 @@ def test_every_algorithm(case, dtype, fmt):
             with poisoned_allocations(), cnnkern.use(algorithm=algorithm):
                 y = added(case, tensors)
         except RuntimeError as refusal:
-            assert algorithm in str(refusal)
+            if algorithm not in str(refusal):
+                raise
             continue
         served.append(algorithm)
         check_equal(y, y64, dtype, name=algorithm)
@@ -286,6 +287,8 @@ def test_autocast(residual):
         with torch.autocast("cpu", torch.bfloat16):
             y = added(case, (first, w, b, r.to(residual)))
             expected = in_steps(case, (first, w, b, r.to(residual)))
+        if first.dtype == residual == torch.bfloat16:  # one operator, which rounds once
+            expected = added(case, [t.bfloat16() for t in (x, w, b, r)])
         assert y.dtype == expected.dtype
         assert torch.equal(y, expected)
 

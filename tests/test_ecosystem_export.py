@@ -53,8 +53,11 @@ def test_package_of_aotinductor(tmp_path: Path) -> None:
     whole, (images, _) = cnnkern.convert(network()), batch()
     model = nn.Sequential(*[m for m in whole[:5] if "Pool" not in type(m).__name__]).eval()
     program = torch.export.export(model, (images,), dynamic_shapes=({0: BATCH},))
+    # What surrounds the calls need not be fast here, and takes a minute to be made so.
     path = torch._inductor.aoti_compile_and_package(
-        program, package_path=str(tmp_path / "model.pt2")
+        program,
+        package_path=str(tmp_path / "model.pt2"),
+        inductor_configs={"aot_inductor.compile_wrapper_opt_level": "O0"},
     )
     packaged = torch._inductor.aoti_load_package(path)
     for count in (4, 7):
@@ -69,6 +72,7 @@ class Corners(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.strided = cnnkern.nn.Conv2d(2, 4, 3, 2, "same", activation="relu")
+        self.joined = cnnkern.nn.Conv2d(4, 4, 3, padding=1, activation="relu")
         # A group a channel and no bias: of others onnx's own evaluator makes wrong shapes.
         self.grouped = cnnkern.nn.ConvTranspose2d(
             4, 4, 3, 2, 1, output_padding=1, groups=4, bias=False
@@ -83,6 +87,7 @@ class Corners(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         y = self.strided(x)
+        y = self.joined(y, residual=y)
         pools = self.divided(x), self.counted(x), self.uncounted(x), self.volume(x)
         line = self.line(x.flatten(1, 2)[:, :12])
         return *self.indices(x), y, self.grouped(y), self.narrow(y), *pools, line

@@ -44,7 +44,7 @@ def test_dry_run_of_every_stage(tmp_path: Path) -> None:
     assert (status["build"], status["bench"]) == ("passed", "passed")
     assert (status["sanitize"], status["probe"]) == ("skipped", "skipped")
     assert run["stages"]["test"]["details"]["tests"] > 0
-    assert "unwatched: 92 calls" in run["stages"]["sanitize"]["note"]
+    assert "unwatched: 96 calls" in run["stages"]["sanitize"]["note"]
 
     measured = read_result(tmp_path / "bench.json")
     assert measured.complete

@@ -20,7 +20,7 @@ if str(ROOT) not in sys.path:
 from cnnkern.benchmark.case import Case, directions_of, draw, our_call  # noqa: E402
 from cnnkern.benchmark.measure import DIRECTIONS  # noqa: E402
 from cnnkern.benchmark.suites import with_form  # noqa: E402
-from cnnkern.functional import conv_block2d  # noqa: E402
+from cnnkern.functional import conv2d, conv_block2d  # noqa: E402
 from cnnkern.problem import PoolProblem, Problem, parse  # noqa: E402
 
 LINES = (
@@ -72,7 +72,11 @@ def main(arguments: list[str]) -> int:
         x, w = torch.randn(2, 32, 12, 13).to(device, dtype), torch.randn(40, 32, 3, 3)
         with torch.no_grad():
             conv_block2d(x, w.to(x), padding=1, pool_size=3, pool_stride=2)
-        calls += 1
+            conv2d(x, w.to(x), padding=1, residual=torch.randn(2, 40, 12, 13).to(x))
+            x, w = torch.randn(2, 512, 3, 4).to(x), torch.randn(40, 512, 3, 1)  # split, as above
+            residual = torch.randn(2, 40, 3, 4).to(x)
+            conv2d(x, w.to(x), padding=(1, 0), residual=residual, activation="relu")
+        calls += 3
     if device == "cuda":
         torch.cuda.synchronize()
     print(f"{calls} calls, {refused} refused")

@@ -44,7 +44,9 @@ class _WithResidual(_Conv):
     # Any rank, with an addition behind it.
     def forward(self, input: Tensor, *, residual: Tensor | None = None) -> Tensor:
         """Convolves, and adds ``residual`` before the activation, as functional's conv does."""
-        return self._conv_forward(input, self.weight, self.bias, residual)
+        convolve: Any = self._conv_forward  # of each rank's own; mypy sees torch's
+        y: Tensor = convolve(input, self.weight, self.bias, residual)
+        return y
 
 
 class Conv1d(_WithResidual, torch.nn.Conv1d):

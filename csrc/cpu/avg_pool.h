@@ -38,8 +38,9 @@ struct Divisors {
       : columns(counts_of<A>(g, g.axis[2], each, scratch)),
         size(round_up(g.axis[2].output * each, lanes<A>)),
         row(0),
-        products(take<A>(scratch, size)),
-        reciprocals(take<A>(scratch, size)) {}
+        // Windows of different sizes take a vector at each of their columns, the last one, too.
+        products(take<A>(scratch, size + lanes<A>)),
+        reciprocals(take<A>(scratch, size + lanes<A>)) {}
   CNNKERN_INLINE void set(A to) {
     if (to == row) return;
     row = to;

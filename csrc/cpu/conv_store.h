@@ -10,8 +10,8 @@ struct Epilogue {
   bool relu;
 };
 
-// Asks for what store_sums is going to add, while the sums are still made: pieces far apart, which no
-// hardware foresees.
+// Asks for what store_sums is going to add, while the sums are still made: pieces far apart, which
+// no hardware foresees.
 template <class T>
 inline void prefetch_residual(const Epilogue<T>& end, int64_t pixels, int64_t filters,
                               const int64_t* destination, int64_t filter_stride) {

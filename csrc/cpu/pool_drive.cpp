@@ -9,7 +9,12 @@ namespace cnnkern::cpu {
 
 namespace {
 
-constexpr int64_t kAlignment = 64, kKeptBytes = 512 * 1024;
+constexpr int64_t kAlignment = 64;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int64_t kKeptBytes = 0;  // each piece by itself, so that its ends are watched
+#else
+constexpr int64_t kKeptBytes = 512 * 1024;
+#endif
 constexpr int64_t kSmallWork = 32 * 1024;
 
 struct Free {

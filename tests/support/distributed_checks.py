@@ -196,11 +196,13 @@ def sharded_calls(rank: int) -> None:
             got = F.conv2d(split, weight, bias, stride=stride, activation="relu")
             wanted = TF.conv2d(x, w, b, stride=stride).relu()
             torch.testing.assert_close(got.full_tensor(), wanted, rtol=1e-5, atol=1e-5)
+            joined = F.conv2d(split, weight, bias, stride=stride, residual=got, activation="relu")
+            torch.testing.assert_close(joined.full_tensor(), 2 * wanted, rtol=1e-5, atol=1e-5)
             wide = F.conv_transpose2d(split, weight.transpose(0, 1), None, stride)
             wanted = TF.conv_transpose2d(x, w.transpose(0, 1), None, stride)
             torch.testing.assert_close(wide.full_tensor(), wanted, rtol=1e-5, atol=1e-5)
             if placement == Shard(0):
-                assert got.placements == wide.placements == (Shard(0),)
+                assert got.placements == joined.placements == wide.placements == (Shard(0),)
         for size in (2, 3):
             pair = F.max_pool2d(split, size, return_indices=True)
             for mine, theirs in zip(pair, TF.max_pool2d(x, size, return_indices=True), strict=True):
