@@ -22,6 +22,9 @@ import torch
 from table import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from cnnkern import _C  # noqa: E402
+
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 CONTROLS = (
     Mutation("nothing, to see that the tests pass", "cpu/conv_gather.cpp", "", ""),
@@ -99,12 +102,17 @@ def build_emulator(mutation: Mutation, place: Path, source: Path, fault: str) ->
 def build_extension(mutation: Mutation, place: Path, source: Path) -> None:
     objects, flags = build_flags()
     replaced = place / "mutated.o"
+    compiled = source.relative_to(place / "csrc")
+    if compiled.suffix == ".h":  # of the kernels: those of the instruction set that runs here
+        compiled = Path("cpu") / f"isa_{_C.info()['isa']}.cpp"
     compiler = flags.get("cxx", "c++").split()
     compile_flags = flags["cflags"].split() + flags["post_cflags"].split()
-    done = run([*compiler, *compile_flags, "-c", str(source), "-o", str(replaced)])
+    done = run(
+        [*compiler, *compile_flags, "-c", str(place / "csrc" / compiled), "-o", str(replaced)]
+    )
     if done.returncode:
         raise SystemExit(f"mutations: {mutation.name} does not compile:\n{done.stderr}")
-    kept = (objects / mutation.file).with_suffix(".o")
+    kept = (objects / compiled).with_suffix(".o")
     # Of sources that are gone, objects may be left behind.
     rest = [
         o for o in sorted(objects.rglob("*.o"))
