@@ -95,6 +95,7 @@ FUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], list[str], int]] = {
         ["", "add fused"],
         1,
     ),
+    "by keyword": (lambda m, x: m.a(input=x) + x, ADD, 1),
     # What only the call shows.
     "another shape": (of(lambda x: x[:, :1]), ADD, 0),
     "a larger shape": (of(lambda x: torch.stack([x, x])), ADD, 0),
@@ -212,6 +213,26 @@ def test_says_why_it_does_not(name: str) -> None:
         assert_same(fused, twin, x)
     with torch.no_grad():
         torch.testing.assert_close(fused(x), twin(x))
+
+
+BEHIND: dict[str, tuple[Callable[[Any, Tensor], Tensor], str, str]] = {
+    "an addition": (lambda m, y: y + m.ones, "", "add stands after an addition"),
+    "a norm": (lambda m, y: m.norm(y), "", "BatchNorm2d norm stands after an addition"),
+    "a pool": (lambda m, y: m.pool(y), "", "MaxPool2d pool stands after an addition"),
+    "a ReLU": (lambda m, y: F.relu(y), "relu fused", ""),
+}
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_behind_a_layer_that_adds_already(name: str) -> None:
+    after, done, reason = BEHIND[name]
+    model, x = make(lambda m, x: after(m, m.a(x, residual=x)))
+    model.a = cnnkern.convert(model.a)
+    model.register_buffer("ones", torch.ones(2, 4, 8, 8).double())
+    twin, fused = copy.deepcopy(model), cnnkern.fuse(model)
+    row = cnnkern.coverage(fused).fusions[0]
+    assert (row.done, row.reason) == (done, reason)
+    assert_same(fused, twin, x)
 
 
 def test_in_train_mode_an_addition_is_fused_and_trains() -> None:

@@ -93,7 +93,8 @@ def _apply(fused: fx.GraphModule, chain: Chain) -> None:
     if chain.norm is not None:
         fold(conv, fused.get_submodule(str(chain.norm.target)))
     if chain.addition is not None:
-        chain.node.kwargs = {"residual": chain.other(chain.addition)}
+        residual = chain.other(chain.addition)
+        chain.node.kwargs = {**chain.node.kwargs, "residual": residual}
     if chain.relu is not None:
         conv.activation = "relu"
     if chain.pool is not None:

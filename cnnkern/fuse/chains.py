@@ -101,6 +101,11 @@ class Chain:
     done: list[str] = field(default_factory=list)
     reason: str = ""
 
+    @property
+    def adds(self) -> bool:
+        """Whether something is added to the convolution's result, by itself or by fusing."""
+        return self.addition is not None or self.node.kwargs.get("residual") is not None
+
     def other(self, addition: fx.Node) -> Any:
         """Gives what an addition adds to the convolution's result."""
         first, second = addition.args
@@ -181,7 +186,7 @@ def _follow(chain: Chain, conv: Any, model: _Model) -> None:
 def _why_not_next(chain: Chain, conv: Any, user: _User, model: _Model) -> str | None:
     has_relu = chain.relu is not None or getattr(conv, "activation", None) is not None
     if user.kind in ("norm", "addition"):
-        done = {"a ReLU": has_relu, "a pool": chain.pool, "an addition": chain.addition}
+        done = {"a ReLU": has_relu, "a pool": chain.pool, "an addition": chain.adds}
         for before, there in done.items():
             if there:
                 return f"stands after {before}"
@@ -195,7 +200,7 @@ def _why_not_next(chain: Chain, conv: Any, user: _User, model: _Model) -> str | 
             return "is fused after Conv2d only"
         if chain.pool is not None:
             return "is a second one"
-        if chain.addition is not None:
+        if chain.adds:
             return "stands after an addition"
         arguments = user.pooling()
         if any(isinstance(a, fx.Node) for v in arguments.values() for a in _flat(v)):
