@@ -42,10 +42,32 @@ class _Conv(Extras):
 
 class _WithResidual(_Conv):
     # Any rank, with an addition behind it.
+    _function: str  # functional's, by name: torch.fx puts its own in that place
+
     def forward(self, input: Tensor, *, residual: Tensor | None = None) -> Tensor:
         """Convolves, and adds ``residual`` before the activation, as functional's conv does."""
-        convolve: Any = self._conv_forward  # of each rank's own; mypy sees torch's
-        y: Tensor = convolve(input, self.weight, self.bias, residual)
+        return self._conv_forward(input, self.weight, self.bias, residual)
+
+    def _conv_forward(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+    ) -> Tensor:
+        y: Tensor = getattr(F, self._function)(
+            input,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            padding_mode=self.padding_mode,
+            residual=residual,
+            activation=self.activation,
+            algorithm=self.algorithm,
+        )
         return y
 
 
@@ -84,6 +106,8 @@ class Conv1d(_WithResidual, torch.nn.Conv1d):
         torch.Size([20, 33, 24])
     """
 
+    _function = "conv1d"
+
     def __init__(
         self,
         in_channels: int,
@@ -117,27 +141,6 @@ class Conv1d(_WithResidual, torch.nn.Conv1d):
         )
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
-
-    def _conv_forward(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        return F.conv1d(
-            input,
-            weight,
-            bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-            residual=residual,
-            activation=self.activation,
-            algorithm=self.algorithm,
-        )
 
 
 class Conv2d(_WithResidual, torch.nn.Conv2d):
@@ -178,6 +181,8 @@ class Conv2d(_WithResidual, torch.nn.Conv2d):
         torch.Size([1, 8, 4, 4])
     """
 
+    _function = "conv2d"
+
     def __init__(
         self,
         in_channels: int,
@@ -211,27 +216,6 @@ class Conv2d(_WithResidual, torch.nn.Conv2d):
         )
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
-
-    def _conv_forward(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        return F.conv2d(
-            input,
-            weight,
-            bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-            residual=residual,
-            activation=self.activation,
-            algorithm=self.algorithm,
-        )
 
 
 class Conv3d(_WithResidual, torch.nn.Conv3d):
@@ -270,6 +254,8 @@ class Conv3d(_WithResidual, torch.nn.Conv3d):
         torch.Size([1, 2, 5, 5, 5])
     """
 
+    _function = "conv3d"
+
     def __init__(
         self,
         in_channels: int,
@@ -303,24 +289,3 @@ class Conv3d(_WithResidual, torch.nn.Conv3d):
         )
         self._take_padding(padding)
         self.activation, self.algorithm = activation, algorithm
-
-    def _conv_forward(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None = None,
-    ) -> Tensor:
-        return F.conv3d(
-            input,
-            weight,
-            bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-            residual=residual,
-            activation=self.activation,
-            algorithm=self.algorithm,
-        )
